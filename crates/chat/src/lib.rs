@@ -1,0 +1,1 @@
+//! The pure domain of Toolgate: messages, tools, the turn state machine and its log.

@@ -1,0 +1,1 @@
+//! A demo MCP server over one SQLite file.

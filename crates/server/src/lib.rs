@@ -1,0 +1,1 @@
+//! Toolgate itself: the turn driver, identity, the page and the API.

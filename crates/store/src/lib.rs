@@ -1,0 +1,1 @@
+//! Conversations, turn logs and blobs in SQLite.

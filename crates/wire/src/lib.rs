@@ -1,0 +1,1 @@
+//! Every exchange with somebody else's server, and the tap on it.
