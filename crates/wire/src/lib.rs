@@ -1,1 +1,4 @@
 //! Every exchange with somebody else's server, and the tap on it.
+
+pub mod http;
+pub mod tap;

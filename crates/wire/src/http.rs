@@ -1,0 +1,416 @@
+//! The only place that sends requests. The tap sits here, and the rule where tokens may go.
+
+mod body;
+mod connect;
+mod lane;
+mod tls;
+
+use std::sync::Arc;
+
+use ::http::{
+    HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
+    uri::Scheme,
+};
+use bytes::Bytes;
+use http_body_util::{BodyDataStream, Full};
+use secrecy::{ExposeSecret, SecretString};
+use thiserror::Error;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio_rustls::TlsConnector;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+
+pub use self::{body::Body, lane::Lane, tls::install_crypto};
+use self::{
+    connect::{CONNECT_TIMEOUT, Dialer, PomeriumHosts},
+    lane::Lanes,
+};
+use crate::tap::{Context, End, Recording, RequestHead, Tap};
+
+/// Bytes of a stream (`text/event-stream`) that may wait for their reader.
+pub const STREAM_BUFFER_BYTES: usize = 1024 * 1024;
+
+/// Bytes of any other body: more than any answer we take (a tool result has 16 MiB).
+pub const BODY_BYTES: usize = 32 * 1024 * 1024;
+
+/// How this program names itself to others.
+const AGENT: &str = concat!("toolgate/", env!("CARGO_PKG_VERSION"));
+
+/// What [`Http`] needs.
+pub struct HttpOptions {
+    /// `host:port` to dial, with TLS, for Pomerium's hosts; none when DNS leads to Pomerium.
+    pub pomerium_addr: Option<String>,
+    /// More root certificates, PEM.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Sees every exchange.
+    pub tap: Arc<dyn Tap>,
+    /// Owns the tasks of connections and bodies.
+    pub tasks: TaskTracker,
+    /// Ends them all. To be cancelled last: nothing can be sent afterwards.
+    pub shutdown: CancellationToken,
+}
+
+/// Why [`Http::new`] failed.
+#[derive(Debug, Error)]
+pub enum SetupError {
+    /// The extra certificates.
+    #[error("the extra root certificates cannot be read: {0}")]
+    Ca(String),
+    /// TLS itself: no root certificates, or one that is not acceptable.
+    #[error("TLS cannot be set up: {0}")]
+    Tls(#[from] rustls::Error),
+    /// The client for model endpoints.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(#[from] reqwest::Error),
+}
+
+/// Why a request has no answer, or its answer no end.
+#[derive(Debug, Error)]
+pub enum HttpError {
+    /// Not sent: it would break a rule of ours.
+    #[error("{0}")]
+    Refused(&'static str),
+    /// Not sent: there is no connection.
+    #[error("cannot connect: {}", chain(.0))]
+    Connect(#[source] BoxError),
+    /// The connection failed after the request may have been sent.
+    #[error("the connection failed: {}", chain(.0))]
+    Broken(#[source] BoxError),
+    /// The reader of a stream was too slow.
+    #[error("the reader lagged more than {limit} bytes behind")]
+    Lagged {
+        /// The bound, bytes.
+        limit: usize,
+    },
+    /// A body is larger than its reader takes.
+    #[error("the answer is larger than {limit} bytes")]
+    TooLarge {
+        /// The bound, bytes.
+        limit: usize,
+    },
+    /// This program is ending.
+    #[error("shutting down")]
+    Shutdown,
+}
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+impl HttpError {
+    /// Whether the other side certainly never got the request.
+    pub fn never_sent(&self) -> bool {
+        match self {
+            Self::Refused(_) | Self::Connect(_) => true,
+            Self::Broken(_) | Self::Lagged { .. } | Self::TooLarge { .. } | Self::Shutdown => false,
+        }
+    }
+
+    fn refused_url<E>(_: E) -> Self {
+        Self::Refused("not sent: the URL is no URI of HTTP")
+    }
+
+    fn broken(error: impl Into<BoxError>) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+/// An error and its causes in one line: the cause is what helps.
+fn chain(error: &BoxError) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+/// A request to Pomerium or to an MCP server.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Its method.
+    pub method: Method,
+    /// Its URL.
+    pub url: Url,
+    /// Its headers, without credentials.
+    pub headers: HeaderMap,
+    /// Its body.
+    pub body: Bytes,
+    /// Pomerium's External Token, sent as bearer. Only Pomerium's hosts get one, over TLS.
+    pub token: Option<SecretString>,
+    /// What caused it.
+    pub context: Context,
+}
+
+/// An answer whose head has arrived.
+#[derive(Debug)]
+pub struct Incoming {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Its body, being read.
+    pub body: Body,
+}
+
+impl Incoming {
+    /// Pomerium's id of the request.
+    pub fn request_id(&self) -> Option<String> {
+        let id = self.headers.get("x-request-id")?;
+        Some(id.to_str().ok()?.to_owned())
+    }
+
+    /// Whether the content type is `essence` (like `text/event-stream`), whatever its parameters.
+    pub fn is_type(&self, essence: &str) -> bool {
+        is_type(&self.headers, essence)
+    }
+}
+
+fn is_type(headers: &HeaderMap, essence: &str) -> bool {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let found = value.split(';').next().unwrap_or_default().trim();
+    found.eq_ignore_ascii_case(essence)
+}
+
+/// Sends requests.
+#[derive(Clone)]
+pub struct Http(Arc<Inner>);
+
+struct Inner {
+    pomerium: Arc<PomeriumHosts>,
+    lanes: Lanes,
+    model: reqwest::Client,
+    tap: Arc<dyn Tap>,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+}
+
+impl Http {
+    /// Sets up TLS and the clients; sends nothing.
+    pub fn new(options: HttpOptions) -> Result<Self, SetupError> {
+        let HttpOptions {
+            pomerium_addr,
+            ca_pem,
+            tap,
+            tasks,
+            shutdown,
+        } = options;
+        install_crypto();
+        let tls = tls::client_config(ca_pem.as_deref())?;
+        let model = reqwest::Client::builder()
+            .tls_backend_preconfigured(tls.clone())
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .user_agent(AGENT)
+            .build()?;
+        let pomerium = Arc::new(PomeriumHosts::new(pomerium_addr));
+        let dialer = Dialer {
+            tls: TlsConnector::from(Arc::new(tls)),
+            pomerium: pomerium.clone(),
+        };
+        let lanes = Lanes::new(dialer, tasks.clone(), shutdown.clone());
+        Ok(Self(Arc::new(Inner {
+            pomerium,
+            lanes,
+            model,
+            tap,
+            tasks,
+            shutdown,
+        })))
+    }
+
+    /// Names a host as one of Pomerium's: from now on it is dialled as such and may get tokens.
+    /// To be called with the public URL's host and with what Pomerium's routes name, nothing else.
+    pub fn trust_pomerium_host(&self, host: &str) {
+        self.0.pomerium.insert(host);
+    }
+
+    /// A place in a lane to the URL's host. It is given back when dropped.
+    pub fn lane(&self, url: &Url) -> Lane {
+        self.0.lanes.place(url)
+    }
+
+    /// Sends a request and returns its answer's head. Redirects are not followed. No deadline:
+    /// that is the caller's.
+    pub async fn send(&self, lane: &Lane, outgoing: Outgoing) -> Result<Incoming, HttpError> {
+        let Outgoing {
+            method,
+            url,
+            mut headers,
+            body,
+            token,
+            context,
+        } = outgoing;
+        let uri = self.admit(&url, token.as_ref())?;
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        if let Some(token) = &token {
+            headers.insert(AUTHORIZATION, bearer(token)?);
+        }
+        let head = RequestHead {
+            method: &method,
+            url: &url,
+            headers: &headers,
+            token,
+        };
+        let mut recording = Recording::start(self.0.tap.clone(), context, head);
+        let streams = lane.streams().acquire_owned().await;
+        let permit = streams.map_err(|_| HttpError::Shutdown)?;
+
+        recording.sent(&body);
+        let mut request = ::http::Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = uri;
+        *request.headers_mut() = headers;
+        let answered = tokio::select! {
+            () = self.0.shutdown.cancelled() => Err(HttpError::Shutdown),
+            answered = lane.client().request(request) => answered.map_err(client_error),
+        };
+        let (head, frames) = match answered {
+            Ok(response) => response.into_parts(),
+            Err(error) => {
+                recording.end(End::Failed(error.to_string()));
+                return Err(error);
+            }
+        };
+        recording.answered(head.status, &head.headers);
+        let limit = buffer_for(&head.headers);
+        let bounds = self.bounds(Some(permit));
+        let body = Body::read(BodyDataStream::new(frames), limit, recording, bounds);
+        Ok(Incoming {
+            status: head.status,
+            headers: head.headers,
+            body,
+        })
+    }
+
+    /// Sends a request to a model endpoint: through the environment's proxy if there is one,
+    /// never with a token of Pomerium's. Redirects are not followed. The answer's body is read as
+    /// it arrives; a reader that lags more than [`STREAM_BUFFER_BYTES`] behind loses the stream.
+    pub async fn send_model(
+        &self,
+        request: reqwest::Request,
+        context: Context,
+    ) -> Result<reqwest::Response, HttpError> {
+        let head = RequestHead {
+            method: request.method(),
+            url: request.url(),
+            headers: request.headers(),
+            token: None,
+        };
+        let mut recording = Recording::start(self.0.tap.clone(), context, head);
+        recording.sent(
+            request
+                .body()
+                .and_then(reqwest::Body::as_bytes)
+                .unwrap_or_default(),
+        );
+        let answered = tokio::select! {
+            () = self.0.shutdown.cancelled() => Err(HttpError::Shutdown),
+            answered = self.0.model.execute(request) => answered.map_err(model_error),
+        };
+        let response = match answered {
+            Ok(response) => ::http::Response::<reqwest::Body>::from(response),
+            Err(error) => {
+                recording.end(End::Failed(error.to_string()));
+                return Err(error);
+            }
+        };
+        let (head, frames) = response.into_parts();
+        recording.answered(head.status, &head.headers);
+        let limit = buffer_for(&head.headers);
+        let body = Body::read(
+            BodyDataStream::new(frames),
+            limit,
+            recording,
+            self.bounds(None),
+        );
+        let body = reqwest::Body::wrap_stream(body);
+        Ok(reqwest::Response::from(::http::Response::from_parts(
+            head, body,
+        )))
+    }
+
+    /// The URI to ask for, if the request may go there.
+    fn admit(&self, url: &Url, token: Option<&SecretString>) -> Result<Uri, HttpError> {
+        let hosts = &self.0.pomerium;
+        let pomeriums = url.host_str().is_some_and(|host| hosts.contains(host));
+        if token.is_some() && !pomeriums {
+            let rule = "not sent: a token of Pomerium's goes only to hosts that Pomerium names";
+            return Err(HttpError::Refused(rule));
+        }
+        if pomeriums && url.scheme() != "https" && !hosts.has_address() {
+            return Err(HttpError::Refused(
+                "not sent: Pomerium's URL is http, and tokens go only over TLS; set \
+                 TOOLGATE_POMERIUM_ADDR to an address of Pomerium's that speaks TLS",
+            ));
+        }
+        let uri: Uri = url.as_str().parse().map_err(HttpError::refused_url)?;
+        if !pomeriums {
+            return Ok(uri);
+        }
+        // The authority stays as the URL has it, with its port: it names the route.
+        let mut parts = uri.into_parts();
+        parts.scheme = Some(Scheme::HTTPS);
+        Uri::from_parts(parts).map_err(HttpError::refused_url)
+    }
+
+    fn bounds(&self, permit: Option<OwnedSemaphorePermit>) -> Bounds {
+        let tasks = self.0.tasks.clone();
+        Bounds {
+            tasks,
+            shutdown: self.0.shutdown.clone(),
+            _stream: permit,
+        }
+    }
+}
+
+/// What a body's reader lives by: its task's owner, its end, and its place among the lane's
+/// streams.
+struct Bounds {
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    _stream: Option<OwnedSemaphorePermit>,
+}
+
+fn bearer(token: &SecretString) -> Result<HeaderValue, HttpError> {
+    let text = format!("Bearer {}", token.expose_secret());
+    let mut value = HeaderValue::try_from(text)
+        .map_err(|_| HttpError::Refused("not sent: the token is no header value"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+fn buffer_for(headers: &HeaderMap) -> usize {
+    if is_type(headers, "text/event-stream") {
+        STREAM_BUFFER_BYTES
+    } else {
+        BODY_BYTES
+    }
+}
+
+fn client_error(error: hyper_util::client::legacy::Error) -> HttpError {
+    if error.is_connect() {
+        HttpError::Connect(error.into())
+    } else {
+        HttpError::broken(error)
+    }
+}
+
+fn model_error(error: reqwest::Error) -> HttpError {
+    // The URL is known to the caller, and may carry a key.
+    let error = error.without_url();
+    if error.is_connect() {
+        HttpError::Connect(error.into())
+    } else {
+        HttpError::broken(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

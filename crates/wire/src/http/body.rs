@@ -1,0 +1,137 @@
+//! The body of an answer: read as it arrives, whatever its reader does.
+//!
+//! HTTP/2 streams of one connection share its window: a body that nobody reads stalls the others.
+//! So a task takes each body off the wire into a bounded buffer, and resets the stream when its
+//! reader lags past the bound.
+
+use std::{
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::mpsc;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Bounds, HttpError};
+use crate::tap::{End, Recording};
+
+/// What one buffered frame costs beside its bytes, so that a flood of tiny frames is bounded too.
+const FRAME_OVERHEAD: usize = 64;
+
+/// A body on its way in, as a stream of its frames. Dropping it ends the reading.
+#[derive(Debug)]
+pub struct Body {
+    // Bounded by `buffered`, in bytes.
+    frames: mpsc::UnboundedReceiver<Result<Bytes, HttpError>>,
+    buffered: Arc<AtomicUsize>,
+    _reading: DropGuard,
+}
+
+impl Body {
+    /// The rest of the body, at most `limit` bytes of it.
+    pub async fn whole(mut self, limit: usize) -> Result<Bytes, HttpError> {
+        let mut whole = BytesMut::new();
+        while let Some(frame) = self.next().await {
+            let frame = frame?;
+            if whole.len() + frame.len() > limit {
+                return Err(HttpError::TooLarge { limit });
+            }
+            whole.extend_from_slice(&frame);
+        }
+        Ok(whole.freeze())
+    }
+
+    /// Starts to read `frames` into a buffer of `limit` bytes.
+    pub(super) fn read<S, E>(frames: S, limit: usize, recording: Recording, bounds: Bounds) -> Self
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let buffered = Arc::new(AtomicUsize::new(0));
+        let reading = bounds.shutdown.child_token();
+        let reader = Reader {
+            sender,
+            buffered: buffered.clone(),
+            limit,
+            recording,
+        };
+        let tasks = bounds.tasks.clone();
+        tasks.spawn(reader.run(frames, reading.clone(), bounds));
+        Self {
+            frames: receiver,
+            buffered,
+            _reading: reading.drop_guard(),
+        }
+    }
+}
+
+impl Stream for Body {
+    type Item = Result<Bytes, HttpError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let next = self.frames.poll_recv(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &next {
+            self.buffered
+                .fetch_sub(frame.len() + FRAME_OVERHEAD, Ordering::Relaxed);
+        }
+        next
+    }
+}
+
+struct Reader {
+    sender: mpsc::UnboundedSender<Result<Bytes, HttpError>>,
+    buffered: Arc<AtomicUsize>,
+    limit: usize,
+    recording: Recording,
+}
+
+impl Reader {
+    /// Reads to the end. `bounds` lives as long: it holds the stream's place in its lane.
+    async fn run<S, E>(mut self, frames: S, reading: CancellationToken, bounds: Bounds)
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        let mut frames = std::pin::pin!(frames);
+        loop {
+            let next = tokio::select! {
+                () = reading.cancelled() => {
+                    if bounds.shutdown.is_cancelled() {
+                        self.fail(HttpError::Shutdown);
+                    }
+                    return;
+                }
+                next = frames.next() => next,
+            };
+            match next {
+                Some(Ok(frame)) if frame.is_empty() => {}
+                Some(Ok(frame)) => {
+                    self.recording.received(&frame);
+                    let cost = frame.len() + FRAME_OVERHEAD;
+                    if self.buffered.fetch_add(cost, Ordering::Relaxed) + cost > self.limit {
+                        let limit = self.limit;
+                        return self.fail(HttpError::Lagged { limit });
+                    }
+                    if self.sender.send(Ok(frame)).is_err() {
+                        return;
+                    }
+                }
+                Some(Err(error)) => return self.fail(HttpError::broken(error)),
+                None => return self.recording.end(End::Complete),
+            }
+        }
+    }
+
+    fn fail(mut self, error: HttpError) {
+        self.recording.end(End::Failed(error.to_string()));
+        // Nobody listens any more: then nobody needs to know.
+        let _ = self.sender.send(Err(error));
+    }
+}
