@@ -1,1 +1,131 @@
-fn main() {}
+//! The `northwind` program: arguments, logs and signals around [`northwind::serve`].
+
+use std::{error::Error, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::Parser;
+use northwind::{Options, Source, serve};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing_subscriber::EnvFilter;
+
+/// An MCP server over one SQLite file, at /mcp.
+///
+/// Without --database it serves a demo database, a trading company with some years of orders,
+/// which it makes at its first start.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, env = "NORTHWIND_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    listen: String,
+
+    /// The SQLite file to serve. It must exist.
+    #[arg(long, env = "NORTHWIND_DATABASE", value_name = "FILE")]
+    database: Option<PathBuf>,
+
+    /// The demo database to serve where no --database is given; made if it is missing.
+    #[arg(
+        long,
+        env = "NORTHWIND_DEMO_DATABASE",
+        value_name = "FILE",
+        default_value = "northwind.db",
+        conflicts_with = "database"
+    )]
+    demo_database: PathBuf,
+
+    /// Append a JSON line to this file when a tool call starts and when it has ended.
+    #[arg(long, env = "NORTHWIND_JOURNAL", value_name = "FILE")]
+    journal: Option<PathBuf>,
+
+    /// Also accept this Host: NAME or NAME:PORT. Loopback names are always accepted. Repeatable.
+    #[arg(long, env = "NORTHWIND_ALLOWED_HOST", value_name = "HOST", value_delimiter = ',')]
+    allowed_host: Vec<String>,
+
+    /// Also accept pages of this Origin: SCHEME://HOST:PORT, where PORT may be *. Repeatable.
+    #[arg(long, env = "NORTHWIND_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    allowed_origin: Vec<String>,
+
+    /// Seconds after which a call is stopped.
+    #[arg(
+        long,
+        env = "NORTHWIND_TIME_LIMIT",
+        value_name = "SECONDS",
+        default_value_t = Options::DEFAULT_TIME_LIMIT.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    time_limit: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Ends the process with 2 if the arguments are wrong.
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            EnvFilter::try_from_default_env()
+                .unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn")),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nothing is left to do about a standard error that is closed.
+            let _ = writeln!(std::io::stderr(), "northwind: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
+    let Arguments { listen, database, demo_database, journal, allowed_host, allowed_origin, time_limit } =
+        arguments;
+    let listener = TcpListener::bind(&listen)
+        .await
+        .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
+    let address = listener.local_addr()?;
+    let source = database.map_or(Source::Demo(demo_database), Source::File);
+    let options = Options {
+        journal,
+        allowed_hosts: allowed_host,
+        allowed_origins: allowed_origin,
+        time_limit: Duration::from_secs(time_limit),
+        ..Options::new(source)
+    };
+
+    let shutdown = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let signals = TaskTracker::new();
+    let token = shutdown.clone();
+    signals.spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            () = token.cancelled() => {}
+        }
+        token.cancel();
+    });
+
+    writeln!(std::io::stdout(), "northwind: http://{address}/mcp")?;
+    let served = serve(listener, options, shutdown.clone()).await;
+    shutdown.cancel();
+    signals.close();
+    signals.wait().await;
+    Ok(served?)
+}
+
+/// An error and its causes on one line.
+fn chain(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        line.push_str(": ");
+        line.push_str(&error.to_string());
+        cause = error.source();
+    }
+    line
+}

@@ -1,0 +1,191 @@
+//! The server as a library: the caller owns the socket and the signal.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use axum::Router;
+use rmcp::transport::streamable_http_server::{
+    StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    database::Database,
+    demo,
+    journal::Journal,
+    listen,
+    tools::Northwind,
+};
+
+/// Where MCP is spoken.
+const PATH: &str = "/mcp";
+
+/// MCP sessions and session-less requests alive at once. A session costs about 90 KiB.
+const MAX_PEERS: usize = 1024;
+
+/// The largest request body, bytes. Statements are far smaller (`database::MAX_SQL_BYTES`); the
+/// rest is room for parameters.
+const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+
+/// Origins of pages on this machine, on any port. A program sends no `Origin`.
+const LOOPBACK_ORIGINS: [&str; 6] = [
+    "http://localhost:*",
+    "http://127.0.0.1:*",
+    "http://[::1]:*",
+    "https://localhost:*",
+    "https://127.0.0.1:*",
+    "https://[::1]:*",
+];
+
+/// What to serve, and to whom.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The database.
+    pub source: Source,
+    /// Where to append the call journal: one JSON line when a `tools/call` starts, one when it
+    /// has ended. `None` keeps no journal.
+    pub journal: Option<PathBuf>,
+    /// Values of `Host` to accept beside loopback's (`localhost`, `127.0.0.1`, `::1`), each
+    /// `name` or `name:port`.
+    pub allowed_hosts: Vec<String>,
+    /// Values of `Origin` to accept beside loopback's, each `scheme://host:port`, where the port
+    /// may be `*`. A request without `Origin` always passes.
+    pub allowed_origins: Vec<String>,
+    /// How long one call may wait for the database and run in it.
+    pub time_limit: Duration,
+}
+
+impl Options {
+    /// The time limit of a call where none is set.
+    pub const DEFAULT_TIME_LIMIT: Duration = Duration::from_secs(30);
+
+    /// Serves `source` to this machine, without a journal.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            journal: None,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            time_limit: Self::DEFAULT_TIME_LIMIT,
+        }
+    }
+}
+
+/// Which file is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// The user's own SQLite file. It must exist.
+    File(PathBuf),
+    /// The demo database: made in this file if there is none yet, else served as it is.
+    Demo(PathBuf),
+}
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file is missing, unreadable or no SQLite database.
+    #[error("cannot open the database {}", path.display())]
+    Database {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: rusqlite::Error,
+    },
+    /// The demo database could not be made.
+    #[error("cannot make the demo database {}", path.display())]
+    Demo {
+        /// The file.
+        path: PathBuf,
+        /// What went wrong.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The call journal could not be opened.
+    #[error("cannot open the journal {}", path.display())]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+}
+
+/// Serves MCP at `/mcp` on `listener` until `shutdown` is cancelled.
+///
+/// After that no new connection is accepted, running statements are interrupted (an unfinished
+/// write is rolled back), streams end, and this returns when every task of the server has ended,
+/// at most some seconds later.
+///
+/// # Errors
+/// Only before the first request is accepted: see [`Error`].
+pub async fn serve(
+    listener: TcpListener,
+    options: Options,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let tracker = TaskTracker::new();
+    let path = prepare(&options.source, &tracker).await?;
+    let database = Database::open(path, options.time_limit, tracker.clone()).await?;
+    let journal = match options.journal {
+        Some(path) => {
+            Journal::open(&path).map_err(|source| Error::Journal { path, source })?
+        }
+        None => Journal::none(),
+    };
+    let stop = shutdown.child_token();
+    let northwind = Northwind::new(database, journal, tracker.clone(), stop.clone());
+    let app = router(northwind, http_config(&options.allowed_hosts, &options.allowed_origins, &stop));
+
+    listen::run(listener, app, &tracker, &stop).await;
+    stop.cancel();
+    tracker.close();
+    tracker.wait().await;
+    Ok(())
+}
+
+/// The file to open, made first if it is to be the demo database.
+async fn prepare(source: &Source, tracker: &TaskTracker) -> Result<PathBuf, Error> {
+    match source {
+        Source::File(path) => Ok(path.clone()),
+        Source::Demo(path) => {
+            let target = path.clone();
+            let failed = |source| Error::Demo { path: path.clone(), source };
+            tracker
+                .spawn_blocking(move || demo::ensure(&target))
+                .await
+                .map_err(|lost| failed(lost.into()))?
+                .map_err(|error| failed(error.into()))?;
+            Ok(path.clone())
+        }
+    }
+}
+
+fn http_config(
+    hosts: &[String],
+    origins: &[String],
+    stop: &CancellationToken,
+) -> StreamableHttpServerConfig {
+    let mut config = StreamableHttpServerConfig::default()
+        .with_cancellation_token(stop.clone())
+        .with_max_request_body_bytes(MAX_REQUEST_BYTES)
+        .with_allowed_origins(
+            LOOPBACK_ORIGINS.into_iter().map(str::to_owned).chain(origins.iter().cloned()),
+        );
+    config.allowed_hosts.extend(hosts.iter().cloned());
+    config
+}
+
+fn router(northwind: Northwind, config: StreamableHttpServerConfig) -> Router {
+    let peers = Arc::new(Semaphore::new(MAX_PEERS));
+    // Sessions stay on for the older era: only there `notifications/cancelled` finds its call.
+    // Answers are event streams, so that progress, keep-alive and a reader that goes away are seen.
+    let service = StreamableHttpService::new(
+        move || {
+            let seat = Arc::clone(&peers).try_acquire_owned().map_err(std::io::Error::other)?;
+            Ok(northwind.seated(seat))
+        },
+        Arc::new(LocalSessionManager::default()),
+        config,
+    );
+    Router::new().route_service(PATH, service)
+}
