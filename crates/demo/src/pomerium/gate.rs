@@ -1,0 +1,343 @@
+//! What happens to a request: whose host, whose path, who asks, may they, and on to the upstream.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use http::header::{AUTHORIZATION, COOKIE, HOST};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use url::Url;
+use uuid::Uuid;
+
+use super::Error;
+use super::answer::{self, Answer, Asked, Body};
+use super::assertion::Signer;
+use super::config::{Config, Kind, Route, host_of};
+use super::json_rpc;
+use super::listen::Peer;
+use super::own_paths;
+use super::policy::{Decision, Subject};
+use super::sessions::{Session, Sessions};
+use super::upstream::Upstream;
+use super::vault::{Purpose, Vault};
+
+/// Pomerium's session cookie, one on each host.
+pub(super) const COOKIE_NAME: &str = "_pomerium";
+
+/// Everything a request meets.
+pub(super) struct Gate {
+    pub(super) config: Config,
+    pub(super) sessions: Sessions,
+    pub(super) vault: Vault,
+    pub(super) signer: Signer,
+    pub(super) tes: TeTerms,
+    pub(super) upstream: Upstream,
+}
+
+/// How TEs are issued.
+pub(super) struct TeTerms {
+    prefix: String,
+    lifetime_millis: AtomicU64,
+}
+
+/// A host that the stand-in answers for.
+#[derive(Clone, Copy)]
+pub(super) enum Site<'a> {
+    /// Where people sign in.
+    Authenticate(&'a Url),
+    /// A route's host.
+    Route(&'a Route),
+}
+
+/// A request that was read so far that it has an id and a host.
+#[derive(Clone, Copy)]
+pub(super) struct Visit<'a> {
+    /// `x-request-id`, here and at the upstream.
+    pub(super) id: Uuid,
+    pub(super) parts: &'a Parts,
+    pub(super) site: Site<'a>,
+    pub(super) peer: Peer,
+}
+
+/// What may stand for a session.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Credentials {
+    /// Only the cookie: a TE is none on an app route.
+    Cookie,
+    /// A TE, or else the cookie.
+    TeOrCookie,
+}
+
+impl Gate {
+    /// Answers one request. When the future is dropped, the request to the upstream is cancelled.
+    pub(super) async fn answer(&self, request: Request<Incoming>, peer: Peer) -> Answer {
+        if let Some(answer) = refuse_unreadable(&request) {
+            return answer;
+        }
+        let id = Uuid::new_v4();
+        let (parts, body) = request.into_parts();
+        let answer = match self.site(&parts) {
+            Some(site) => {
+                let parts = &parts;
+                let visit = Visit {
+                    id,
+                    parts,
+                    site,
+                    peer,
+                };
+                self.dispatch(&visit, body).await
+            }
+            None => Ok(not_found(&Asked {
+                id,
+                headers: &parts.headers,
+            })),
+        };
+        let mut answer = answer.unwrap_or_else(|error| {
+            tracing::error!(request_id = %id, %error, "the stand-in failed");
+            answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
+        });
+        answer::finish(&mut answer, id, peer.scheme);
+        answer
+    }
+
+    async fn dispatch(&self, visit: &Visit<'_>, body: Incoming) -> Result<Answer, Error> {
+        if own_paths::is_own(visit.path()) {
+            return self.serve_own_path(visit, body).await;
+        }
+        let Site::Route(route) = visit.site else {
+            return Ok(not_found(&visit.asked()));
+        };
+        route.requests.fetch_add(1, Ordering::Relaxed);
+        match &route.kind {
+            Kind::Plain | Kind::Client => self.serve_app(visit, route, body).await,
+            Kind::Server {
+                max_request_bytes, ..
+            } => {
+                let seen = json_rpc::peek(body, *max_request_bytes).await?;
+                self.serve_mcp_server(visit, route, seen).await
+            }
+        }
+    }
+
+    /// A route for people and programs: signed in with a cookie, judged, forwarded.
+    async fn serve_app(
+        &self,
+        visit: &Visit<'_>,
+        route: &Route,
+        body: Incoming,
+    ) -> Result<Answer, Error> {
+        let session = self.session(&visit.parts.headers, Credentials::Cookie);
+        let subject = Subject {
+            user: session.map(|session| session.user),
+            tool: None,
+        };
+        match route.policy.judge(subject) {
+            Decision::SignIn => Ok(self.require_sign_in(visit)),
+            Decision::Deny => {
+                let asked = visit.asked();
+                Ok(answer::refusal(&asked, StatusCode::FORBIDDEN, "Forbidden"))
+            }
+            Decision::Allow => {
+                let body = body.map_err(Into::into).boxed_unsync();
+                self.forward(visit, route, session.as_ref(), body).await
+            }
+        }
+    }
+
+    /// A route for MCP clients: a TE (or cookie), the policy with the tool that is called, and
+    /// never a redirect.
+    async fn serve_mcp_server(
+        &self,
+        visit: &Visit<'_>,
+        route: &Route,
+        seen: json_rpc::Seen,
+    ) -> Result<Answer, Error> {
+        let headers = &visit.parts.headers;
+        let session = self.session(headers, Credentials::TeOrCookie);
+        let call = match &seen.whole {
+            Some(body) if visit.parts.method == Method::POST => json_rpc::read(headers, body),
+            Some(_) | None => None,
+        };
+        let subject = Subject {
+            user: session.map(|session| session.user),
+            tool: call.as_ref().and_then(|call| call.tool.as_deref()),
+        };
+        let asked = visit.asked();
+        let refused = || answer::server_refusal(&asked, authority(visit.parts), visit.path());
+        match (route.policy.judge(subject), &call) {
+            (Decision::SignIn, _) | (Decision::Deny, None) => Ok(refused()),
+            (Decision::Deny, Some(call)) => Ok(answer::denied_call(&asked, call.id.as_deref())),
+            (Decision::Allow, _) => {
+                self.forward(visit, route, session.as_ref(), seen.body)
+                    .await
+            }
+        }
+    }
+
+    async fn forward(
+        &self,
+        visit: &Visit<'_>,
+        route: &Route,
+        session: Option<&Session>,
+        body: Body,
+    ) -> Result<Answer, Error> {
+        let headers = self.upstream_headers(visit, route, session)?;
+        let request = Upstream::request(route, visit.parts, headers, body)?;
+        match self.upstream.send(request).await {
+            Ok(answer) => Ok(answer),
+            Err(details) => Ok(answer::proxy_error(
+                &visit.asked(),
+                StatusCode::SERVICE_UNAVAILABLE,
+                &details,
+            )),
+        }
+    }
+
+    /// Nobody is signed in: a page is sent to sign in, a program is told.
+    pub(super) fn require_sign_in(&self, visit: &Visit<'_>) -> Answer {
+        use super::accept::{Wanted, wanted};
+        match wanted(&visit.parts.headers) {
+            Wanted::Page => answer::sign_in(self.sign_in_link(visit).as_str()),
+            Wanted::Json | Wanted::Text => {
+                answer::refusal(&visit.asked(), StatusCode::UNAUTHORIZED, "Unauthenticated")
+            }
+        }
+    }
+
+    /// The session that a request belongs to. A TE that is none leaves the word to the cookie.
+    pub(super) fn session(&self, headers: &HeaderMap, allowed: Credentials) -> Option<Session> {
+        let now = SystemTime::now();
+        let by_te = || {
+            let text = bearer(headers)?;
+            let te = self.vault.open_te(text.strip_prefix(&self.tes.prefix)?)?;
+            self.sessions.of_te(te, now)
+        };
+        let by_cookie = || {
+            cookies(headers)
+                .filter(|(name, _)| *name == COOKIE_NAME)
+                .filter_map(|(_, value)| self.vault.open_session(Purpose::Cookie, value))
+                .find_map(|sid| self.sessions.find(sid, now))
+        };
+        match allowed {
+            Credentials::Cookie => by_cookie(),
+            Credentials::TeOrCookie => by_te().or_else(by_cookie),
+        }
+    }
+
+    /// A new TE of a session.
+    pub(super) fn issue_te(&self, session: &Session) -> Result<String, Error> {
+        let lifetime = self.tes.lifetime();
+        let te = self.sessions.te(session, lifetime, SystemTime::now());
+        Ok(format!("{}{}", self.tes.prefix, self.vault.seal_te(te)?))
+    }
+
+    fn site(&self, parts: &Parts) -> Option<Site<'_>> {
+        let host = without_port(authority(parts)).to_ascii_lowercase();
+        let authenticate = &self.config.authenticate;
+        if host_of(authenticate).is_some_and(|own| own == host) {
+            return Some(Site::Authenticate(authenticate));
+        }
+        let mut routes = self.config.routes.iter();
+        routes.find(|route| route.host == host).map(Site::Route)
+    }
+}
+
+impl TeTerms {
+    /// TEs with this prefix and lifetime.
+    pub(super) fn new(prefix: String, lifetime: Duration) -> Self {
+        let terms = Self {
+            prefix,
+            lifetime_millis: AtomicU64::new(0),
+        };
+        terms.set_lifetime(lifetime);
+        terms
+    }
+
+    /// The lifetime of TEs issued from now on.
+    pub(super) fn set_lifetime(&self, lifetime: Duration) {
+        let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
+        self.lifetime_millis.store(millis, Ordering::Relaxed);
+    }
+
+    fn lifetime(&self) -> Duration {
+        Duration::from_millis(self.lifetime_millis.load(Ordering::Relaxed))
+    }
+}
+
+impl<'a> Site<'a> {
+    /// The origin that browsers know.
+    pub(super) const fn origin(self) -> &'a Url {
+        match self {
+            Self::Authenticate(origin) => origin,
+            Self::Route(route) => &route.from,
+        }
+    }
+}
+
+impl<'a> Visit<'a> {
+    pub(super) fn path(&self) -> &'a str {
+        self.parts.uri.path()
+    }
+
+    pub(super) fn query(&self) -> &'a str {
+        self.parts.uri.query().unwrap_or_default()
+    }
+
+    pub(super) fn asked(&self) -> Asked<'a> {
+        Asked {
+            id: self.id,
+            headers: &self.parts.headers,
+        }
+    }
+}
+
+/// Host and port as the client wrote them.
+pub(super) fn authority(parts: &Parts) -> &str {
+    let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
+    authority.or(host).unwrap_or_default()
+}
+
+/// The pairs of all `Cookie` headers.
+pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+    headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(';'))
+        .map(str::trim_start)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+}
+
+/// No route, in the words of the proxy.
+pub(super) fn not_found(asked: &Asked<'_>) -> Answer {
+    answer::proxy_error(asked, StatusCode::NOT_FOUND, "route_not_found")
+}
+
+/// What the proxy refuses before it looks at the host.
+fn refuse_unreadable(request: &Request<Incoming>) -> Option<Answer> {
+    let path = request.uri().path().to_ascii_lowercase();
+    if path.contains("%2f") || path.contains("%5c") {
+        return Some(answer::unreadable(request.version(), ""));
+    }
+    let mut names = request.headers().keys();
+    names
+        .any(|name| name.as_str().contains('_'))
+        .then(|| answer::unreadable(request.version(), "Bad Request"))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+fn without_port(authority: &str) -> &str {
+    if let Some(rest) = authority.strip_prefix('[') {
+        return rest.split(']').next().unwrap_or_default();
+    }
+    authority.split(':').next().unwrap_or_default()
+}

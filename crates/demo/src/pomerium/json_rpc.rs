@@ -1,0 +1,167 @@
+//! What Pomerium's policy sees of an MCP request: its body up to the route's
+//! `max_request_bytes`. A larger one goes on unseen, and so does one that is no JSON-RPC request.
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, stream};
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt as _, BodyStream, StreamBody};
+use hyper::body::{Frame, Incoming};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use super::answer::{Body, BodyError, whole};
+
+/// A request body after its beginning was looked at.
+pub(super) struct Seen {
+    /// All of it, when it was not larger than the limit.
+    pub(super) whole: Option<Bytes>,
+    /// The body to forward, nothing missing.
+    pub(super) body: Body,
+}
+
+/// A JSON-RPC request or notification.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    /// The `id` as it was written.
+    pub(super) id: Option<String>,
+    /// The tool of a `tools/call`.
+    pub(super) tool: Option<String>,
+}
+
+/// Reads a body until it ends or grows beyond `limit` bytes.
+pub(super) async fn peek(mut body: Incoming, limit: usize) -> Result<Seen, hyper::Error> {
+    let mut read = BytesMut::new();
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await.transpose()? {
+        match frame.into_data() {
+            Ok(data) => read.extend_from_slice(&data),
+            Err(frame) => trailers = Some(frame),
+        }
+        if read.len() > limit {
+            return Ok(Seen {
+                whole: None,
+                body: resumed(read.freeze(), body),
+            });
+        }
+    }
+    let read = read.freeze();
+    let body = match trailers {
+        None => whole(read.clone()),
+        Some(trailers) => {
+            let frames = [Frame::data(read.clone()), trailers].map(Ok::<_, BodyError>);
+            StreamBody::new(stream::iter(frames)).boxed_unsync()
+        }
+    };
+    Ok(Seen {
+        whole: Some(read),
+        body,
+    })
+}
+
+/// Understands a body, as far as Pomerium does (`RequestMCPFromCheckRequest`).
+pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Option<Call> {
+    let content_type = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    if !media_type.eq_ignore_ascii_case("application/json") {
+        return None;
+    }
+    let request: Request = serde_json::from_slice(body).ok()?;
+    if request.jsonrpc != "2.0" || request.method.is_empty() {
+        return None;
+    }
+    let id = request.id.map(RawValue::get);
+    if id.is_some_and(|id| {
+        !id.starts_with(['"', '-']) && !id.starts_with(|c: char| c.is_ascii_digit())
+    }) {
+        return None;
+    }
+    let tool = match &*request.method {
+        "tools/call" => request
+            .params
+            .and_then(|params| serde_json::from_str::<ToolCall>(params.get()).ok())
+            .map(|call| call.name),
+        _ => None,
+    };
+    Some(Call {
+        id: id.map(str::to_owned),
+        tool,
+    })
+}
+
+#[derive(Deserialize)]
+struct Request<'a> {
+    jsonrpc: String,
+    method: String,
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+}
+
+/// Arguments that are no object make the whole unreadable, and so the tool unknown.
+#[derive(Deserialize)]
+struct ToolCall {
+    #[serde(default)]
+    name: String,
+    #[serde(default, rename = "arguments")]
+    _arguments: Option<Map<String, Value>>,
+}
+
+fn resumed(read: Bytes, rest: Incoming) -> Body {
+    let first = stream::iter([Ok(Frame::data(read))]);
+    let rest = BodyStream::new(rest).map(|frame| frame.map_err(BodyError::from));
+    StreamBody::new(first.chain(rest)).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(content_type: &str, body: &str) -> Option<Call> {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, content_type.parse().unwrap());
+        read(&headers, body.as_bytes())
+    }
+
+    fn json(body: &str) -> Option<Call> {
+        of("application/json", body)
+    }
+
+    #[test]
+    fn what_pomerium_cannot_read_is_no_call() {
+        let call = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"drop"}}"#;
+        assert!(json(call).is_some());
+        assert_eq!(of("text/plain", call), None);
+        for body in [
+            "",
+            "hello",
+            r#"[{"jsonrpc":"2.0","id":1,"method":"tools/list"}]"#,
+            r#"{"jsonrpc":"2.0","id":1,"result":{}}"#,
+            r#"{"jsonrpc":"1.0","id":1,"method":"tools/list"}"#,
+            r#"{"jsonrpc":"2.0","id":{},"method":"tools/list"}"#,
+            r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"#,
+        ] {
+            assert_eq!(json(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn id_and_tool_come_as_they_were_written() {
+        let call = |id: Option<&str>, tool: Option<&str>| {
+            Some(Call {
+                id: id.map(str::to_owned),
+                tool: tool.map(str::to_owned),
+            })
+        };
+        let named = r#"{"jsonrpc":"2.0","id":"abc","method":"tools/call","params":{"name":"a","arguments":{}}}"#;
+        assert_eq!(json(named), call(Some(r#""abc""#), Some("a")));
+        let charset = of("Application/JSON; charset=utf-8", named);
+        assert_eq!(charset, call(Some(r#""abc""#), Some("a")));
+        let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
+        assert_eq!(json(notification), call(None, None));
+        let odd = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a","arguments":[]}}"#;
+        assert_eq!(json(odd), call(Some("7"), None));
+    }
+}
