@@ -1,1 +1,76 @@
 //! Conversations, turn logs and blobs in SQLite.
+//!
+//! A [`Store`] is the only thing that knows SQL. Turn logs have one write primitive,
+//! [`Store::append`]; everything else about a turn that is stored (its transcript, whether it is
+//! open, when its conversation was last used) is a projection of its log, written in the
+//! transaction of the append that changes it and by nothing else. Everything a user reads is keyed
+//! by their subject: what belongs to another is not there.
+//!
+//! What a commit survives: the database is in WAL mode with `synchronous=NORMAL`, so once a write
+//! was answered it survives the death of the process (a kill, a crash, an abort), always. When the
+//! machine loses power or its kernel dies, the database stays consistent, but the last commits,
+//! those since the last checkpoint, may be gone as if they had never been made.
+
+mod error;
+mod history;
+mod turn_log;
+
+mod turn_writes;
+
+mod body;
+mod open;
+mod writer;
+
+use std::sync::Arc;
+
+use sqlx::SqlitePool;
+use tokio_util::task::TaskTracker;
+
+use crate::writer::Writer;
+pub use crate::{
+    error::StoreError,
+    history::{CONVERSATIONS_PAGE, ConversationRow, Cursor, PATH_TURNS, TurnRow},
+    open::OpenError,
+    turn_log::{Append, AppendError, NewTurn, OpenTurn, OpenTurnError, Opened, Taken},
+};
+
+/// A database. Clones are handles to the same one.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    writer: Writer,
+    readers: SqlitePool,
+    tasks: TaskTracker,
+}
+
+impl Store {
+    /// Opens the file that `url` (`sqlite://PATH`) names, makes it if there is none, and brings its
+    /// schema up to date. The task that writes is spawned on `tasks`; it ends with
+    /// [`close`](Self::close), or when the last handle is dropped.
+    pub async fn open(url: &str, tasks: &TaskTracker) -> Result<Self, OpenError> {
+        let path = open::path(url)?;
+        open::migrate(&path).await?;
+        let conn = open::connect_writer(&path)
+            .await
+            .map_err(|source| open::failed(&path, source))?;
+        let readers = open::readers(&path);
+        let writer = Writer::start(path, conn, tasks);
+        Ok(Self(Arc::new(Inner {
+            writer,
+            readers,
+            tasks: tasks.clone(),
+        })))
+    }
+
+    /// Waits for what is being read, commits what waits to be written, and ends. What is asked of
+    /// any handle afterwards fails with [`StoreError::Closed`].
+    pub async fn close(&self) {
+        // The readers first: the last to leave, the writer, then folds the WAL into the file.
+        self.0.readers.close().await;
+        self.0.writer.close().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

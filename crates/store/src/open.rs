@@ -1,0 +1,185 @@
+//! Opening a database: what it is, its schema, its connections.
+
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use sqlx::{
+    Connection, SqliteConnection, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// The schema's steps, in order; the version of a database is how many were applied. A step that
+/// was released never changes.
+const MIGRATIONS: &[&str] = &[include_str!(
+    "../migrations/0001_conversations_and_turns.sql"
+)];
+
+/// How long a connection waits for another process's lock (a backup, a shell) before it fails.
+const BUSY: Duration = Duration::from_secs(5);
+
+/// Connections that read at once: SQLite reads in parallel, but each has a thread and a cache.
+const READERS: u32 = 4;
+
+/// SQLite's code of a file that is no database (`SQLITE_NOTADB`).
+const NOT_A_DATABASE: &str = "26";
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is not `sqlite://` and a path. (It is not shown: other URLs carry passwords.)
+    #[error("the database URL is not of the form sqlite://PATH")]
+    Url,
+    /// There is a file, but SQLite did not write it.
+    #[error("{} is not an SQLite database", path.display())]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+    },
+    /// There is a database, but Toolgate did not make it.
+    #[error("{} is the database of another program", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The database was used by a newer Toolgate. It is left as it is.
+    #[error(
+        "{} was written by a newer Toolgate: its schema is version {found}, this one knows {known}",
+        path.display()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its schema.
+        found: i64,
+        /// The newest version that this program knows.
+        known: i64,
+    },
+    /// The file cannot be opened, or its schema cannot be brought up to date.
+    #[error("{} cannot be opened", path.display())]
+    Failed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+/// The file that a URL names.
+pub(crate) fn path(url: &str) -> Result<PathBuf, OpenError> {
+    let plain = url.starts_with("sqlite:") && !url.contains('?') && !url.contains(":memory:");
+    let options = SqliteConnectOptions::from_str(url).ok().filter(|_| plain);
+    match options.map(|options| options.get_filename().to_owned()) {
+        Some(path) if !path.as_os_str().is_empty() => Ok(path),
+        Some(_) | None => Err(OpenError::Url),
+    }
+}
+
+/// Creates the database if there is none, and brings its schema up to date.
+pub(crate) async fn migrate(path: &Path) -> Result<(), OpenError> {
+    // Not yet in WAL mode, which stays in the file: one that is not ours is left as it is.
+    let options = options(path).create_if_missing(true);
+    let mut conn = SqliteConnection::connect_with(&options)
+        .await
+        .map_err(|source| failed(path, source))?;
+    let applied = apply(path, &mut conn).await;
+    conn.close().await.map_err(|source| failed(path, source))?;
+    applied
+}
+
+/// The one connection that writes.
+pub(crate) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let options = options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal);
+    SqliteConnection::connect_with(&options).await
+}
+
+/// The connections that read.
+pub(crate) fn readers(path: &Path) -> SqlitePool {
+    let pool = SqlitePoolOptions::new().max_connections(READERS);
+    pool.connect_lazy_with(options(path).read_only(true))
+}
+
+pub(crate) fn failed(path: &Path, source: sqlx::Error) -> OpenError {
+    let path = path.to_owned();
+    let code = source.as_database_error().and_then(|error| error.code());
+    if code.as_deref() == Some(NOT_A_DATABASE) {
+        OpenError::NotADatabase { path }
+    } else {
+        OpenError::Failed { path, source }
+    }
+}
+
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .foreign_keys(true)
+        .busy_timeout(BUSY)
+}
+
+async fn apply(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
+    let failed = |source| failed(path, source);
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
+    let found = match version(&mut tx).await.map_err(failed)? {
+        Schema::Empty => 0,
+        Schema::Version(found) if found <= known => found,
+        Schema::Version(found) => {
+            return Err(OpenError::Newer {
+                path: path.to_owned(),
+                found,
+                known,
+            });
+        }
+        Schema::Foreign => {
+            return Err(OpenError::Foreign {
+                path: path.to_owned(),
+            });
+        }
+    };
+    for (step, sql) in (1_i64..).zip(MIGRATIONS).filter(|(step, _)| *step > found) {
+        sqlx::raw_sql(*sql)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+        sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
+            .bind(step)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed)?;
+    }
+    tx.commit().await.map_err(failed)
+}
+
+/// What a database holds.
+enum Schema {
+    /// Nothing.
+    Empty,
+    /// Toolgate's tables.
+    Version(i64),
+    /// Something else.
+    Foreign,
+}
+
+async fn version(conn: &mut SqliteConnection) -> Result<Schema, sqlx::Error> {
+    let (tables, ours): (i64, i64) = sqlx::query_as(
+        "SELECT COUNT(*), COUNT(CASE WHEN name = 'schema_version' THEN 1 END) FROM sqlite_master",
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    match (tables, ours) {
+        (0, _) => Ok(Schema::Empty),
+        (_, 0) => Ok(Schema::Foreign),
+        (_, _) => {
+            let (version,): (Option<i64>,) =
+                sqlx::query_as("SELECT MAX(version) FROM schema_version")
+                    .fetch_one(conn)
+                    .await?;
+            Ok(Schema::Version(version.unwrap_or(0)))
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! The store over real files.
+
+mod faults;
+mod files;
+mod history;
+mod turn_log;
+
+use chat::{
+    event::{CallFinished, CatalogReady, Delta, Event, FunctionEntry, TurnStarted},
+    ids::{CallId, ConversationId, RoundId, Sid, Subject, TurnId},
+    outcome::{Outcome, TurnEnd},
+    policy::Policy,
+    shape::CallResult,
+};
+use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+
+use crate::{Append, AppendError, NewTurn, Store};
+
+/// A store in a directory of its own.
+struct Db {
+    store: Store,
+    dir: TempDir,
+}
+
+impl Db {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&url(&dir), &TaskTracker::new()).await.unwrap();
+        Self { store, dir }
+    }
+
+    /// A second connection to the file, as another program would have one.
+    async fn sql(&self, sql: &'static str) {
+        let mut conn = SqliteConnection::connect(&url(&self.dir)).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut conn).await.unwrap();
+        conn.close().await.unwrap();
+    }
+
+    async fn count(&self, sql: &'static str) -> i64 {
+        let mut conn = SqliteConnection::connect(&url(&self.dir)).await.unwrap();
+        let (count,) = sqlx::query_as(sql).fetch_one(&mut conn).await.unwrap();
+        count
+    }
+
+    async fn open_turn(&self, turn: &str) {
+        self.store
+            .open_turn(new_turn("ana", "c", turn))
+            .await
+            .unwrap();
+    }
+
+    async fn append(&self, turn: &str, seq: u64, events: Vec<Event>) -> Result<u64, AppendError> {
+        self.store.append(append(turn, seq, events)).await
+    }
+
+    /// The names of a turn's events, as its owner sees them.
+    async fn names(&self, turn: &str) -> Vec<&'static str> {
+        let log = self
+            .store
+            .log(&ana(), &turn.into(), 0)
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            (1..).zip(&log).all(|(seq, logged)| logged.seq == seq),
+            "a gap in {log:?}"
+        );
+        log.iter().map(|logged| logged.event.name()).collect()
+    }
+}
+
+fn url(dir: &TempDir) -> String {
+    format!("sqlite://{}", dir.path().join("toolgate.db").display())
+}
+
+fn ana() -> Subject {
+    "ana".into()
+}
+
+fn ben() -> Subject {
+    "ben".into()
+}
+
+/// The first turn of a conversation; its message's id is made of the turn's.
+fn new_turn(subject: &str, conversation: &str, turn: &str) -> NewTurn {
+    NewTurn {
+        subject: subject.into(),
+        message_id: format!("message of {turn}"),
+        turn: turn.into(),
+        at: 1_000,
+        started: TurnStarted {
+            conversation: ConversationId::from(conversation),
+            parent: None,
+            message: format!("What is {turn}?"),
+            model: "scripted".to_owned(),
+            sid: Sid::from("sid-1"),
+        },
+    }
+}
+
+/// A turn of conversation `c` that follows another.
+fn following(turn: &str, parent: &str, at: i64) -> NewTurn {
+    let mut new = new_turn("ana", "c", turn);
+    new.at = at;
+    new.started.parent = Some(TurnId::from(parent));
+    new
+}
+
+fn append(turn: &str, expected_seq: u64, events: Vec<Event>) -> Append {
+    Append {
+        turn: turn.into(),
+        epoch: 1,
+        expected_seq,
+        at: 2_000,
+        events,
+    }
+}
+
+fn notice(text: &str) -> Event {
+    Event::Notice {
+        call: None,
+        text: text.to_owned(),
+    }
+}
+
+fn delta(offset: usize, text: &str) -> Event {
+    Event::TextDelta(Delta {
+        round: RoundId(1),
+        offset,
+        text: text.to_owned(),
+    })
+}
+
+fn finished() -> Event {
+    Event::TurnFinished {
+        end: TurnEnd::Answered,
+        failure: None,
+    }
+}
+
+/// The end of a call whose result has so many bytes of text.
+fn call_finished(call: u32, bytes: usize) -> Event {
+    Event::CallFinished(CallFinished {
+        call: CallId(call),
+        outcome: Outcome::Ok,
+        result: CallResult {
+            raw: json!({"content": [{"type": "text", "text": "é".repeat(bytes / 2)}]}),
+            shown: format!("result {call}"),
+            steps: Vec::new(),
+        },
+        failure: None,
+    })
+}
+
+/// A catalog too large for a row.
+fn large_catalog() -> Event {
+    let function = |n| FunctionEntry {
+        name: format!("northwind__tool_{n}"),
+        server: "northwind".to_owned(),
+        tool: format!("tool_{n}"),
+        policy: Policy::Allow,
+    };
+    Event::CatalogReady(CatalogReady {
+        catalogs: Vec::new(),
+        functions: (0..500).map(function).collect(),
+        left_out: Vec::new(),
+    })
+}

@@ -1,0 +1,176 @@
+//! Writing turns: opening one, appending to its log, taking it over.
+
+use chat::{
+    event::{Event, Logged, TurnStarted},
+    ids::{ConversationId, Sid, Subject, TurnId},
+    transcript::Transcript,
+};
+
+use crate::{
+    Store,
+    error::StoreError,
+    history::fold,
+    turn_writes::{Appending, Opening, TakingOver},
+};
+
+/// A turn to be opened.
+#[derive(Clone, Debug)]
+pub struct NewTurn {
+    /// Whose.
+    pub subject: Subject,
+    /// The message's id, made by the page and unique per user.
+    pub message_id: String,
+    /// Its id.
+    pub turn: TurnId,
+    /// Now, milliseconds since 1970.
+    pub at: i64,
+    /// Its first event, which names its conversation and its parent.
+    pub started: TurnStarted,
+}
+
+/// A turn was opened: its log has its first event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// What its appends are made with.
+    pub epoch: u64,
+    /// The number of its last event.
+    pub seq: u64,
+}
+
+/// Why a turn was not opened. Nothing was written.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum OpenTurnError {
+    /// The conversation is another user's, which looks like one that is not there.
+    #[error("there is no such conversation")]
+    NotFound,
+    /// The message was posted before; it is this turn.
+    #[error("the message was posted before and is turn {turn}")]
+    Duplicate {
+        /// The turn it opened.
+        turn: TurnId,
+        /// The conversation of that turn.
+        conversation: ConversationId,
+    },
+    /// A turn of the conversation is running.
+    #[error("turn {turn} of the conversation is still running")]
+    Busy {
+        /// Which.
+        turn: TurnId,
+    },
+    /// The parent is not a turn of the conversation.
+    #[error("the turn to follow is not of this conversation")]
+    WrongParent,
+    /// The store failed.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}
+
+/// Events to be added to the end of a turn's log.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// Which turn.
+    pub turn: TurnId,
+    /// The epoch in which the caller owns it.
+    pub epoch: u64,
+    /// The number of the last event that the caller knows.
+    pub expected_seq: u64,
+    /// Now, milliseconds since 1970.
+    pub at: i64,
+    /// What happened. After `turn.finished` comes nothing.
+    pub events: Vec<Event>,
+}
+
+/// Why nothing was appended.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The caller does not own the log: the turn was taken over or is finished, or the log is not
+    /// what the caller believes. It must stop.
+    #[error("the turn's log is not the caller's to write")]
+    Lost,
+    /// The store failed.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}
+
+/// A turn was taken over: appends of earlier epochs fail from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// What appends are made with from now on.
+    pub epoch: u64,
+    /// The number of its last event.
+    pub seq: u64,
+}
+
+/// A turn that has not finished.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenTurn {
+    /// Which.
+    pub turn: TurnId,
+    /// Whose.
+    pub subject: Subject,
+    /// Its conversation.
+    pub conversation: ConversationId,
+    /// The session whose token its calls carry: of `turn.started`, or of the last `call.resumed`
+    /// that named one.
+    pub sid: Sid,
+    /// The epoch in which it is owned.
+    pub epoch: u64,
+}
+
+impl Store {
+    /// Opens a turn and writes its first event; makes its conversation if there is none of that
+    /// id, titled by the message.
+    pub async fn open_turn(&self, new: NewTurn) -> Result<Opened, OpenTurnError> {
+        self.0.writer.write(Opening::encode(new)?).await
+    }
+
+    /// Appends to a turn's log, all or nothing, and returns the number of its last event.
+    ///
+    /// A turn has one writer, which waits for the answer to one append before it makes the next.
+    /// With `turn.finished`, which is the last event of its append, the transcript is stored.
+    pub async fn append(&self, append: Append) -> Result<u64, AppendError> {
+        let transcript = match append.events.last() {
+            Some(Event::TurnFinished { .. }) => Some(self.fold_with(&append).await?),
+            Some(_) | None => None,
+        };
+        let heavy = transcript.is_some() || append.events.iter().any(may_be_large);
+        let encode = move || Appending::encode(append, transcript.as_ref());
+        let appending = if heavy {
+            let encoded = self.0.tasks.spawn_blocking(encode).await;
+            encoded.map_err(|error| StoreError::body("an append", error))??
+        } else {
+            encode()?
+        };
+        self.0.writer.write(appending).await
+    }
+
+    /// Takes a turn over: raises its epoch by one. `None` when there is no such turn or it is
+    /// finished.
+    pub async fn take_over(&self, turn: &TurnId) -> Result<Option<Taken>, StoreError> {
+        self.0.writer.write(TakingOver { turn: turn.clone() }).await
+    }
+
+    /// The transcript as it will be with the append. What it is folded from outside the
+    /// transaction stays what it is, because a log only grows; that it is the whole log by then,
+    /// the append checks.
+    async fn fold_with(&self, append: &Append) -> Result<Transcript, AppendError> {
+        let mut conn = self.0.readers.acquire().await.map_err(StoreError::from)?;
+        let (mut transcript, seq) = fold(&mut conn, &append.turn, &self.0.tasks).await?;
+        if seq != append.expected_seq {
+            return Err(AppendError::Lost);
+        }
+        for (seq, event) in (seq + 1..).zip(&append.events) {
+            transcript.apply(&Logged {
+                seq,
+                at: append.at,
+                event: event.clone(),
+            });
+        }
+        Ok(transcript)
+    }
+}
+
+/// Whether the event carries what a server sent: then coding it may take long.
+fn may_be_large(event: &Event) -> bool {
+    matches!(event, Event::CatalogReady(_) | Event::CallFinished(_))
+}

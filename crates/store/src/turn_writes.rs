@@ -1,0 +1,388 @@
+//! What opening, appending to and taking over a turn write, each in one transaction.
+
+use chat::{
+    event::Event,
+    ids::{CallId, ConversationId, Sid, TurnId},
+    outcome::TurnEnd,
+    prompt,
+    transcript::Transcript,
+};
+use sqlx::SqliteConnection;
+
+use crate::{
+    body::{Body, count, stored_count},
+    error::StoreError,
+    turn_log::{Append, AppendError, NewTurn, OpenTurnError, Opened, Taken},
+    writer::Write,
+};
+
+/// The epoch of a turn that nobody has taken over.
+const FIRST_EPOCH: u64 = 1;
+
+/// A row of `events` but for its turn, its number and its time.
+struct EventRow {
+    name: &'static str,
+    call: Option<CallId>,
+    body: Body,
+}
+
+impl EventRow {
+    fn encode(event: &Event) -> Result<Self, StoreError> {
+        Ok(Self {
+            name: event.name(),
+            call: call_of(event),
+            body: Body::encode("an event", event)?,
+        })
+    }
+
+    async fn insert(
+        &self,
+        conn: &mut SqliteConnection,
+        turn: &TurnId,
+        (seq, at): (u64, i64),
+    ) -> Result<(), sqlx::Error> {
+        self.body.store_blob(&mut *conn).await?;
+        let columns = self.body.columns();
+        sqlx::query(
+            "INSERT INTO events (turn_id, seq, at, type, call_id, size, body, blob_hash, preview) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(turn.as_str())
+        .bind(count(seq))
+        .bind(at)
+        .bind(self.name)
+        .bind(self.call.map(|call| i64::from(call.0)))
+        .bind(columns.size)
+        .bind(columns.body)
+        .bind(columns.blob_hash)
+        .bind(columns.preview)
+        .execute(conn)
+        .await
+        .map(drop)
+    }
+}
+
+/// The call that an event is about.
+fn call_of(event: &Event) -> Option<CallId> {
+    match event {
+        Event::CallRequested(requested) => Some(requested.call),
+        Event::QuestionAsked { call, .. }
+        | Event::CallStarted { call, .. }
+        | Event::CallParked { call, .. }
+        | Event::CallResumed { call, .. } => Some(*call),
+        Event::CallProgress(progress) => Some(progress.call),
+        Event::CallFinished(finished) => Some(finished.call),
+        Event::Notice { call, .. } => *call,
+        Event::TurnStarted(_)
+        | Event::ServerState(_)
+        | Event::CatalogReady(_)
+        | Event::RoundStarted { .. }
+        | Event::RoundRetrying { .. }
+        | Event::RoundDiscarded { .. }
+        | Event::ReasoningDelta(_)
+        | Event::TextDelta(_)
+        | Event::RoundFinished { .. }
+        | Event::QuestionAnswered { .. }
+        | Event::TurnCancelling { .. }
+        | Event::TurnFinished { .. } => None,
+    }
+}
+
+/// A turn is opened.
+pub(crate) struct Opening {
+    new: NewTurn,
+    title: String,
+    first: EventRow,
+}
+
+impl Opening {
+    pub(crate) fn encode(new: NewTurn) -> Result<Self, StoreError> {
+        let title = prompt::title(&new.started.message);
+        let first = EventRow::encode(&Event::TurnStarted(new.started.clone()))?;
+        Ok(Self { new, title, first })
+    }
+
+    /// Refuses a message that was posted before.
+    async fn check_message(&self, conn: &mut SqliteConnection) -> Result<(), OpenTurnError> {
+        let known: Option<(String, String)> = sqlx::query_as(
+            "SELECT id, conversation_id FROM turns WHERE subject = $1 AND message_id = $2",
+        )
+        .bind(self.new.subject.as_str())
+        .bind(&self.new.message_id)
+        .fetch_optional(conn)
+        .await?;
+        match known {
+            Some((turn, conversation)) => Err(OpenTurnError::Duplicate {
+                turn: TurnId(turn),
+                conversation: ConversationId(conversation),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes the conversation, or refuses one of another user or with an open turn.
+    async fn claim_conversation(&self, conn: &mut SqliteConnection) -> Result<(), OpenTurnError> {
+        let conversation = self.new.started.conversation.as_str();
+        let known: Option<(String, Option<String>)> = sqlx::query_as(
+            "SELECT c.subject, t.id FROM conversations c \
+             LEFT JOIN turns t ON t.conversation_id = c.id AND t.ended IS NULL \
+             WHERE c.id = $1",
+        )
+        .bind(conversation)
+        .fetch_optional(&mut *conn)
+        .await?;
+        let touch = match known {
+            None => {
+                "INSERT INTO conversations (id, subject, title, created_at, updated_at) \
+                 VALUES ($1, $2, $3, $4, $4)"
+            }
+            Some((owner, _)) if owner != self.new.subject.as_str() => {
+                return Err(OpenTurnError::NotFound);
+            }
+            Some((_, Some(turn))) => return Err(OpenTurnError::Busy { turn: TurnId(turn) }),
+            Some((_, None)) => {
+                "UPDATE conversations SET updated_at = $4 WHERE id = $1 AND updated_at < $4"
+            }
+        };
+        sqlx::query(touch)
+            .bind(conversation)
+            .bind(self.new.subject.as_str())
+            .bind(&self.title)
+            .bind(self.new.at)
+            .execute(conn)
+            .await?;
+        Ok(())
+    }
+
+    /// Refuses a parent that is not of the conversation.
+    async fn check_parent(&self, conn: &mut SqliteConnection) -> Result<(), OpenTurnError> {
+        let Some(parent) = &self.new.started.parent else {
+            return Ok(());
+        };
+        let known: Option<(i64,)> =
+            sqlx::query_as("SELECT 1 FROM turns WHERE id = $1 AND conversation_id = $2")
+                .bind(parent.as_str())
+                .bind(self.new.started.conversation.as_str())
+                .fetch_optional(conn)
+                .await?;
+        known.map(drop).ok_or(OpenTurnError::WrongParent)
+    }
+}
+
+impl Write for Opening {
+    type Done = Opened;
+    type Refused = OpenTurnError;
+
+    async fn apply(&self, conn: &mut SqliteConnection) -> Result<Opened, OpenTurnError> {
+        self.check_message(&mut *conn).await?;
+        self.claim_conversation(&mut *conn).await?;
+        self.check_parent(&mut *conn).await?;
+        let opened = Opened {
+            epoch: FIRST_EPOCH,
+            seq: 1,
+        };
+        let NewTurn {
+            subject,
+            message_id,
+            turn,
+            at,
+            started,
+        } = &self.new;
+        sqlx::query(
+            "INSERT INTO turns (id, conversation_id, subject, parent_id, message_id, sid, \
+             started_at, epoch, last_seq) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        )
+        .bind(turn.as_str())
+        .bind(started.conversation.as_str())
+        .bind(subject.as_str())
+        .bind(started.parent.as_ref().map(TurnId::as_str))
+        .bind(message_id)
+        .bind(started.sid.as_str())
+        .bind(at)
+        .bind(count(opened.epoch))
+        .bind(count(opened.seq))
+        .execute(&mut *conn)
+        .await?;
+        self.first.insert(conn, turn, (opened.seq, *at)).await?;
+        Ok(opened)
+    }
+}
+
+/// A turn's log grows.
+pub(crate) struct Appending {
+    turn: TurnId,
+    epoch: u64,
+    expected_seq: u64,
+    at: i64,
+    rows: Vec<EventRow>,
+    /// The session that the turn's calls go on with.
+    sid: Option<Sid>,
+    /// How the turn ends, and its transcript.
+    end: Option<(String, Body)>,
+}
+
+impl Appending {
+    /// `transcript` is the fold of the log with the append, if that finishes the turn.
+    pub(crate) fn encode(
+        append: Append,
+        transcript: Option<&Transcript>,
+    ) -> Result<Self, StoreError> {
+        let Append {
+            turn,
+            epoch,
+            expected_seq,
+            at,
+            events,
+        } = append;
+        let end = match (events.iter().find_map(end_of), transcript) {
+            (Some(end), Some(transcript)) => {
+                Some((end_name(end)?, Body::encode("a transcript", transcript)?))
+            }
+            (Some(_), None) => {
+                return Err(StoreError::body(
+                    "an append",
+                    "it goes on after turn.finished",
+                ));
+            }
+            (None, _) => None,
+        };
+        let sid = events.iter().rev().find_map(sid_of).cloned();
+        let rows = events
+            .iter()
+            .map(EventRow::encode)
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            turn,
+            epoch,
+            expected_seq,
+            at,
+            rows,
+            sid,
+            end,
+        })
+    }
+
+    /// Stores the transcript and closes the turn.
+    async fn finish(
+        &self,
+        conn: &mut SqliteConnection,
+        (end, transcript): &(String, Body),
+    ) -> Result<(), sqlx::Error> {
+        transcript.store_blob(&mut *conn).await?;
+        let columns = transcript.columns();
+        sqlx::query(
+            "INSERT INTO transcripts (turn_id, size, body, blob_hash, preview) \
+             VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(self.turn.as_str())
+        .bind(columns.size)
+        .bind(columns.body)
+        .bind(columns.blob_hash)
+        .bind(columns.preview)
+        .execute(&mut *conn)
+        .await?;
+        sqlx::query("UPDATE turns SET ended = $2, ended_at = $3 WHERE id = $1")
+            .bind(self.turn.as_str())
+            .bind(end)
+            .bind(self.at)
+            .execute(&mut *conn)
+            .await?;
+        sqlx::query(
+            "UPDATE conversations SET updated_at = $2 WHERE updated_at < $2 \
+             AND id = (SELECT conversation_id FROM turns WHERE id = $1)",
+        )
+        .bind(self.turn.as_str())
+        .bind(self.at)
+        .execute(conn)
+        .await
+        .map(drop)
+    }
+}
+
+impl Write for Appending {
+    type Done = u64;
+    type Refused = AppendError;
+
+    async fn apply(&self, conn: &mut SqliteConnection) -> Result<u64, AppendError> {
+        let last_seq = self.expected_seq.saturating_add(self.rows.len() as u64);
+        let owned = sqlx::query(
+            "UPDATE turns SET last_seq = $4, sid = COALESCE($5, sid) \
+             WHERE id = $1 AND epoch = $2 AND last_seq = $3 AND ended IS NULL",
+        )
+        .bind(self.turn.as_str())
+        .bind(count(self.epoch))
+        .bind(count(self.expected_seq))
+        .bind(count(last_seq))
+        .bind(self.sid.as_ref().map(Sid::as_str))
+        .execute(&mut *conn)
+        .await?;
+        if owned.rows_affected() == 0 {
+            return Err(AppendError::Lost);
+        }
+        for (seq, row) in (self.expected_seq + 1..).zip(&self.rows) {
+            row.insert(&mut *conn, &self.turn, (seq, self.at)).await?;
+        }
+        if let Some(end) = &self.end {
+            self.finish(conn, end).await?;
+        }
+        Ok(last_seq)
+    }
+}
+
+fn end_of(event: &Event) -> Option<TurnEnd> {
+    if let Event::TurnFinished { end, .. } = event {
+        Some(*end)
+    } else {
+        None
+    }
+}
+
+fn sid_of(event: &Event) -> Option<&Sid> {
+    if let Event::CallResumed { sid, .. } = event {
+        sid.as_ref()
+    } else {
+        None
+    }
+}
+
+/// The public name of an end, as it is in JSON.
+fn end_name(end: TurnEnd) -> Result<String, StoreError> {
+    let json = serde_json::to_string(&end).map_err(|error| StoreError::body("an end", error))?;
+    Ok(json.trim_matches('"').to_owned())
+}
+
+/// A turn is taken over.
+pub(crate) struct TakingOver {
+    pub(crate) turn: TurnId,
+}
+
+impl Write for TakingOver {
+    type Done = Option<Taken>;
+    type Refused = StoreError;
+
+    async fn apply(&self, conn: &mut SqliteConnection) -> Result<Option<Taken>, StoreError> {
+        let taken: Option<(i64, i64)> = sqlx::query_as(
+            "UPDATE turns SET epoch = epoch + 1 WHERE id = $1 AND ended IS NULL \
+             RETURNING epoch, last_seq",
+        )
+        .bind(self.turn.as_str())
+        .fetch_optional(conn)
+        .await?;
+        Ok(taken.map(|(epoch, seq)| Taken {
+            epoch: stored_count(epoch),
+            seq: stored_count(seq),
+        }))
+    }
+}
+
+impl From<sqlx::Error> for OpenTurnError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<sqlx::Error> for AppendError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Failed(error.into())
+    }
+}
