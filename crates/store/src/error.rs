@@ -36,9 +36,10 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolClosed => Self::Closed,
-            error => Self::Database(Arc::new(error)),
+        if matches!(error, sqlx::Error::PoolClosed) {
+            Self::Closed
+        } else {
+            Self::Database(Arc::new(error))
         }
     }
 }

@@ -87,8 +87,8 @@ impl Store {
         Ok(rows.into_iter().map(open).collect())
     }
 
-    /// The events of a turn whose number is larger than `after`; all with 0. `None` when the user
-    /// has no such turn.
+    /// The events of a turn whose number is larger than `after`; all with 0, which is as
+    /// much as the limits of a turn let it become. `None` when the user has no such turn.
     pub async fn log(
         &self,
         subject: &Subject,
@@ -321,12 +321,13 @@ async fn owns_turn(
     subject: &Subject,
     turn: &TurnId,
 ) -> Result<bool, StoreError> {
-    let row: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM turns WHERE id = $1 AND subject = $2")
-        .bind(turn.as_str())
-        .bind(subject.as_str())
-        .fetch_optional(conn)
-        .await?;
-    Ok(row.is_some())
+    let (turns,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM turns WHERE id = $1 AND subject = $2")
+            .bind(turn.as_str())
+            .bind(subject.as_str())
+            .fetch_one(conn)
+            .await?;
+    Ok(turns > 0)
 }
 
 /// `seq`, `at`, `size`, `body`, the blob's body.

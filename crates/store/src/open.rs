@@ -8,6 +8,7 @@ use std::{
 
 use sqlx::{
     Connection, SqliteConnection, SqlitePool,
+    error::DatabaseError,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
@@ -106,7 +107,7 @@ pub(crate) fn readers(path: &Path) -> SqlitePool {
 
 pub(crate) fn failed(path: &Path, source: sqlx::Error) -> OpenError {
     let path = path.to_owned();
-    let code = source.as_database_error().and_then(|error| error.code());
+    let code = source.as_database_error().and_then(DatabaseError::code);
     if code.as_deref() == Some(NOT_A_DATABASE) {
         OpenError::NotADatabase { path }
     } else {

@@ -131,26 +131,27 @@ impl Opening {
         .bind(conversation)
         .fetch_optional(&mut *conn)
         .await?;
-        let touch = match known {
-            None => {
-                "INSERT INTO conversations (id, subject, title, created_at, updated_at) \
-                 VALUES ($1, $2, $3, $4, $4)"
-            }
+        match known {
             Some((owner, _)) if owner != self.new.subject.as_str() => {
                 return Err(OpenTurnError::NotFound);
             }
             Some((_, Some(turn))) => return Err(OpenTurnError::Busy { turn: TurnId(turn) }),
             Some((_, None)) => {
-                "UPDATE conversations SET updated_at = $4 WHERE id = $1 AND updated_at < $4"
+                touch(conn, conversation, self.new.at).await?;
             }
-        };
-        sqlx::query(touch)
-            .bind(conversation)
-            .bind(self.new.subject.as_str())
-            .bind(&self.title)
-            .bind(self.new.at)
-            .execute(conn)
-            .await?;
+            None => {
+                sqlx::query(
+                    "INSERT INTO conversations (id, subject, title, created_at, updated_at) \
+                     VALUES ($1, $2, $3, $4, $4)",
+                )
+                .bind(conversation)
+                .bind(self.new.subject.as_str())
+                .bind(&self.title)
+                .bind(self.new.at)
+                .execute(conn)
+                .await?;
+            }
+        }
         Ok(())
     }
 
@@ -159,13 +160,17 @@ impl Opening {
         let Some(parent) = &self.new.started.parent else {
             return Ok(());
         };
-        let known: Option<(i64,)> =
-            sqlx::query_as("SELECT 1 FROM turns WHERE id = $1 AND conversation_id = $2")
+        let (known,): (i64,) =
+            sqlx::query_as("SELECT COUNT(*) FROM turns WHERE id = $1 AND conversation_id = $2")
                 .bind(parent.as_str())
                 .bind(self.new.started.conversation.as_str())
-                .fetch_optional(conn)
+                .fetch_one(conn)
                 .await?;
-        known.map(drop).ok_or(OpenTurnError::WrongParent)
+        if known == 0 {
+            Err(OpenTurnError::WrongParent)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -281,21 +286,15 @@ impl Appending {
         .bind(columns.preview)
         .execute(&mut *conn)
         .await?;
-        sqlx::query("UPDATE turns SET ended = $2, ended_at = $3 WHERE id = $1")
-            .bind(self.turn.as_str())
-            .bind(end)
-            .bind(self.at)
-            .execute(&mut *conn)
-            .await?;
-        sqlx::query(
-            "UPDATE conversations SET updated_at = $2 WHERE updated_at < $2 \
-             AND id = (SELECT conversation_id FROM turns WHERE id = $1)",
+        let (conversation,): (String,) = sqlx::query_as(
+            "UPDATE turns SET ended = $2, ended_at = $3 WHERE id = $1 RETURNING conversation_id",
         )
         .bind(self.turn.as_str())
+        .bind(end)
         .bind(self.at)
-        .execute(conn)
-        .await
-        .map(drop)
+        .fetch_one(&mut *conn)
+        .await?;
+        touch(conn, &conversation, self.at).await
     }
 }
 
@@ -327,6 +326,20 @@ impl Write for Appending {
         }
         Ok(last_seq)
     }
+}
+
+/// Notes that a conversation was used. A clock that goes back does not.
+async fn touch(
+    conn: &mut SqliteConnection,
+    conversation: &str,
+    at: i64,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE conversations SET updated_at = $2 WHERE id = $1 AND updated_at < $2")
+        .bind(conversation)
+        .bind(at)
+        .execute(conn)
+        .await
+        .map(drop)
 }
 
 fn end_of(event: &Event) -> Option<TurnEnd> {

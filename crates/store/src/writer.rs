@@ -117,7 +117,7 @@ impl Task {
     /// Commits a group and answers each of it.
     async fn write(&mut self, group: &mut Vec<Box<dyn Job>>) {
         match self.commit(group).await {
-            Ok(()) => group.drain(..).for_each(|job| job.committed()),
+            Ok(()) => group.drain(..).for_each(Job::committed),
             Err(error) => {
                 tracing::error!(%error, writes = group.len(), "a commit failed");
                 let error = StoreError::from(error);
