@@ -77,18 +77,34 @@ impl Answer for TableList {
         }
         let mut lines = Lines::default();
         for table in &self.tables {
-            let kind = if table.kind == "table" { "" } else { table.kind.as_str() };
+            let kind = if table.kind == "table" {
+                ""
+            } else {
+                table.kind.as_str()
+            };
             let space = if kind.is_empty() { "" } else { " " };
-            lines.push(&format!("{kind}{space}{}({})", table.name, table.columns.join(", ")));
+            lines.push(&format!(
+                "{kind}{space}{}({})",
+                table.name,
+                table.columns.join(", ")
+            ));
         }
-        lines.finish(self.tables.len(), "table(s)", self.truncated)
+        let more = if self.truncated {
+            "; there are more"
+        } else {
+            ""
+        };
+        lines.finish(&format!("{} table(s){more}", self.tables.len()))
     }
 }
 
 impl Answer for Description {
     fn text(&self) -> String {
         let mut lines = Lines::default();
-        let rows = self.row_count.map(|count| format!(", {count} rows")).unwrap_or_default();
+        let rows = self
+            .row_count
+            .map(|count| format!(", {count} rows"))
+            .unwrap_or_default();
         lines.push(&format!("{} ({}{rows})", self.name, self.kind));
         for column in &self.columns {
             let mut line = format!("- {} {}", column.name, column.r#type);
@@ -101,7 +117,11 @@ impl Answer for Description {
             if let Some(default) = &column.default {
                 let _ = write!(line, " DEFAULT {default}");
             }
-            for key in self.foreign_keys.iter().filter(|key| key.column == column.name) {
+            for key in self
+                .foreign_keys
+                .iter()
+                .filter(|key| key.column == column.name)
+            {
                 let _ = write!(line, " -> {}", key.table);
                 if let Some(to) = &key.to {
                     let _ = write!(line, ".{to}");
@@ -110,10 +130,18 @@ impl Answer for Description {
             lines.push(&line);
         }
         for index in &self.indexes {
-            let unique = if index.unique { "unique index" } else { "index" };
-            lines.push(&format!("{unique} {} on ({})", index.name, index.columns.join(", ")));
+            let unique = if index.unique {
+                "unique index"
+            } else {
+                "index"
+            };
+            lines.push(&format!(
+                "{unique} {} on ({})",
+                index.name,
+                index.columns.join(", ")
+            ));
         }
-        lines.text
+        lines.finish(&format!("{} column(s)", self.columns.len()))
     }
 }
 
@@ -128,7 +156,12 @@ fn table(set: &RowSet) -> String {
         lines.push(&format!("| {} |", cells.join(" | ")));
     }
     lines.text.push('\n');
-    lines.finish(set.row_count, "row(s)", set.truncated)
+    let more = if set.truncated {
+        "; there are more, or values were cut"
+    } else {
+        ""
+    };
+    lines.finish(&format!("{} row(s){more}", set.row_count))
 }
 
 fn cell(value: &Value) -> String {
@@ -180,14 +213,11 @@ impl Lines {
     }
 
     /// The text with a last line: how many things there are, and what is missing.
-    fn finish(self, count: usize, things: &str, truncated: bool) -> String {
+    fn finish(self, summary: &str) -> String {
         let Self { mut text, left_out } = self;
-        let _ = write!(text, "\n{count} {things}");
-        if truncated {
-            text.push_str("; there are more, or values were cut");
-        }
+        let _ = write!(text, "\n{summary}");
         if left_out > 0 {
-            let _ = write!(text, "; the last {left_out} are not in this text");
+            let _ = write!(text, "; the last {left_out} lines are not in this text");
         }
         text.push('.');
         text

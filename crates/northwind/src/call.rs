@@ -67,7 +67,9 @@ impl Call {
                 ToolName::WriteQuery => self.write_query(arguments, meter.clone()).await,
             }
         };
-        let Some(progress) = &self.progress else { return work.await };
+        let Some(progress) = &self.progress else {
+            return work.await;
+        };
         tokio::select! {
             biased;
             result = work => result,
@@ -77,7 +79,10 @@ impl Call {
 
     async fn list_tables(&self, arguments: Option<JsonObject>) -> Result<CallToolResult, Failure> {
         let ListTables {} = arguments::parse(arguments)?;
-        let tables = self.database.run(Access::Read, &self.cancel, schema::list).await?;
+        let tables = self
+            .database
+            .run(Access::Read, &self.cancel, schema::list)
+            .await?;
         answer::success(&tables)
     }
 
@@ -87,7 +92,12 @@ impl Call {
     ) -> Result<CallToolResult, Failure> {
         let DescribeTable { table_name } = arguments::parse(arguments)?;
         let describe = move |link: &_| schema::describe(link, &table_name);
-        answer::success(&self.database.run(Access::Read, &self.cancel, describe).await?)
+        answer::success(
+            &self
+                .database
+                .run(Access::Read, &self.cancel, describe)
+                .await?,
+        )
     }
 
     async fn read_query(
@@ -97,9 +107,16 @@ impl Call {
     ) -> Result<CallToolResult, Failure> {
         let asked: ReadQuery = arguments::parse(arguments)?;
         let limit = asked.checked_limit()?;
-        let query = Query { sql: asked.query, params: asked.params, limit, meter };
+        let query = Query {
+            sql: asked.query,
+            params: asked.params,
+            limit,
+            meter,
+        };
         let read = move |link: &_| rows::read(link, &query);
-        answer::success(&Rows(self.database.run(Access::Read, &self.cancel, read).await?))
+        answer::success(&Rows(
+            self.database.run(Access::Read, &self.cancel, read).await?,
+        ))
     }
 
     async fn write_query(
@@ -109,9 +126,17 @@ impl Call {
     ) -> Result<CallToolResult, Failure> {
         let asked: WriteQuery = arguments::parse(arguments)?;
         let limit = arguments::default_limit();
-        let query = Query { sql: asked.query, params: asked.params, limit, meter };
+        let query = Query {
+            sql: asked.query,
+            params: asked.params,
+            limit,
+            meter,
+        };
         let write = move |link: &_| rows::write(link, &query);
-        let (changes, rows) = self.database.run(Access::Write, &self.cancel, write).await?;
+        let (changes, rows) = self
+            .database
+            .run(Access::Write, &self.cancel, write)
+            .await?;
         let returned = (!rows.columns.is_empty()).then_some(rows);
         answer::success(&Written { changes, returned })
     }
@@ -121,7 +146,10 @@ impl Progress {
     /// For a request that carries a progress token.
     pub(crate) fn of(context: &RequestContext<RoleServer>) -> Option<Self> {
         let token = context.meta.get_progress_token()?;
-        Some(Self { token, peer: context.peer.clone() })
+        Some(Self {
+            token,
+            peer: context.peer.clone(),
+        })
     }
 
     /// Tells for ever how long the call runs and how many rows it has read. A caller that cannot
@@ -136,8 +164,8 @@ impl Progress {
             ticks.tick().await;
             let seconds = started.elapsed().as_secs_f64();
             let message = format!("running for {seconds:.1} s, {} rows so far", meter.rows());
-            let told = ProgressNotificationParam::new(self.token.clone(), seconds)
-                .with_message(message);
+            let told =
+                ProgressNotificationParam::new(self.token.clone(), seconds).with_message(message);
             if self.peer.notify_progress(told).await.is_err() {
                 pending::<()>().await;
             }

@@ -68,8 +68,10 @@ impl Database {
             })
             .await
             .unwrap_or_else(|_| Err(rusqlite::Error::UnwindingPanic));
-        let (reader, writer) =
-            opened.map_err(|source| Error::Database { path: path.clone(), source })?;
+        let (reader, writer) = opened.map_err(|source| Error::Database {
+            path: path.clone(),
+            source,
+        })?;
         Ok(Self {
             readers: Arc::new(Pool::new(path.clone(), reader, READERS)),
             writers: Arc::new(Pool::new(path, writer, WRITERS)),
@@ -109,7 +111,10 @@ impl Database {
             seat = Arc::clone(&pool.seats).acquire_owned() => seat,
         };
         let handle = Arc::new(Slot::default());
-        let guard = Guard { cancel: cancel.clone(), deadline: deadline.into_std() };
+        let guard = Guard {
+            cancel: cancel.clone(),
+            deadline: deadline.into_std(),
+        };
         let work = {
             let (pool, handle, guard) = (Arc::clone(pool), Arc::clone(&handle), guard.clone());
             self.tracker.spawn_blocking(move || {
@@ -128,7 +133,9 @@ impl Database {
             Ok(result) => result,
             Err(lost) => {
                 tracing::error!(%lost, "a database job was lost");
-                Err(Failure::error("The server failed while it ran the statement."))
+                Err(Failure::error(
+                    "The server failed while it ran the statement.",
+                ))
             }
         }
     }
@@ -159,7 +166,11 @@ impl Pool {
         handle: &Slot,
         job: impl FnOnce(&Link) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let idle = self
+            .idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let link = match idle {
             Some(link) => link,
             None => Link::open(&self.path, self.access)
@@ -172,7 +183,10 @@ impl Pool {
         let result = armed.and_then(|()| job(&link));
         handle.set(None);
         if link.settle() {
-            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(link);
+            self.idle
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(link);
         }
         result
     }

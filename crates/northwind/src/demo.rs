@@ -29,7 +29,10 @@ pub(crate) fn ensure(path: &Path) -> Result<(), Error> {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    let file = tempfile::Builder::new().prefix(".northwind-").suffix(".tmp").tempfile_in(directory)?;
+    let file = tempfile::Builder::new()
+        .prefix(".northwind-")
+        .suffix(".tmp")
+        .tempfile_in(directory)?;
     fill(file.path())?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {

@@ -17,12 +17,18 @@ pub(crate) struct Failure {
 impl Failure {
     /// The caller did something that it can mend.
     pub(crate) fn error(text: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Error, text: text.into() }
+        Self {
+            outcome: Outcome::Error,
+            text: text.into(),
+        }
     }
 
     /// The time limit was met.
     pub(crate) fn timeout(text: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Timeout, text: text.into() }
+        Self {
+            outcome: Outcome::Timeout,
+            text: text.into(),
+        }
     }
 
     /// The caller, or the server's shutdown, stopped the call.
@@ -37,6 +43,10 @@ impl Failure {
 /// What SQLite said about `sql`, with the place where it said so.
 ///
 /// `refused` is what the authorizer turned down while the statement was prepared, if anything.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the rest of rusqlite's errors is told alike"
+)]
 pub(crate) fn sql_failure(error: Error, sql: &str, refused: Option<String>) -> Failure {
     if let Some(refused) = refused {
         return Failure::error(refused);
@@ -61,7 +71,6 @@ pub(crate) fn sql_failure(error: Error, sql: &str, refused: Option<String>) -> F
             "The statement has {wanted} parameter(s), but params holds {given} value(s). \
              Give one value for each ?."
         ),
-        Error::NulError(_) => "The statement holds a NUL character.".to_owned(),
         other => format!("SQLite error: {other}"),
     };
     Failure::error(text)
@@ -70,6 +79,10 @@ pub(crate) fn sql_failure(error: Error, sql: &str, refused: Option<String>) -> F
 const MULTIPLE: &str =
     "One statement per call: the text goes on after the first statement. Send each by itself.";
 
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "there is advice for some codes only"
+)]
 fn describe(code: ErrorCode, message: &str) -> String {
     let advice = match code {
         ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => {
@@ -96,8 +109,12 @@ fn place(message: &str, sql: &str, offset: usize) -> String {
         .chars()
         .take_while(|c| *c != '\n' && *c != '\r')
         .take(MAX_QUOTED_CHARS / 2)
+        .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    let indent: String = head.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+    let indent: String = head
+        .chars()
+        .map(|c| if c == '\t' { '\t' } else { ' ' })
+        .collect();
     format!(
         "SQL error at line {line}, column {column} (offset {offset}): {message}\n\
          {head}{tail}\n{indent}^"
@@ -127,7 +144,11 @@ mod tests {
     #[test]
     fn a_long_line_is_quoted_around_the_place_only() {
         let sql = format!("SELECT {}FORM {}", "a, ".repeat(500), "b, ".repeat(500));
-        let text = place("near \"FORM\": syntax error", &sql, sql.find("FORM").unwrap());
+        let text = place(
+            "near \"FORM\": syntax error",
+            &sql,
+            sql.find("FORM").unwrap(),
+        );
         assert!(text.len() < 250, "{text}");
         let mut lines = text.lines().skip(1);
         let (quoted, mark) = (lines.next().unwrap(), lines.next().unwrap());

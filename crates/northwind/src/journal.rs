@@ -55,7 +55,11 @@ pub(crate) struct Journal(Option<Arc<Mutex<File>>>);
 impl Journal {
     /// Appends to `path`, which is made if it is missing.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().create(true).append(true).read(true).open(path)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(path)?;
         end_torn_line(&mut file)?;
         Ok(Self(Some(Arc::new(Mutex::new(file)))))
     }
@@ -73,7 +77,13 @@ impl Journal {
         meta: &RequestMetaObject,
     ) -> io::Result<Entry> {
         let id = Uuid::now_v7();
-        self.write(&Line::Started { id, at_ms: now_ms(), tool, arguments, meta })?;
+        self.write(&Line::Started {
+            id,
+            at_ms: now_ms(),
+            tool,
+            arguments,
+            meta,
+        })?;
         Ok(Entry {
             journal: self.clone(),
             id,
@@ -87,7 +97,9 @@ impl Journal {
         let Some(file) = &self.0 else { return Ok(()) };
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        file.lock().unwrap_or_else(PoisonError::into_inner).write_all(&bytes)
+        file.lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .write_all(&bytes)
     }
 }
 
@@ -113,7 +125,13 @@ impl Drop for Entry {
         let duration_ms = self.started.elapsed().as_millis();
         let (id, outcome, tool) = (self.id, self.outcome, self.tool.as_str());
         tracing::info!(tool, ?outcome, duration_ms, "call ended");
-        let line = Line::Ended { id, at_ms: now_ms(), tool, outcome, duration_ms };
+        let line = Line::Ended {
+            id,
+            at_ms: now_ms(),
+            tool,
+            outcome,
+            duration_ms,
+        };
         if let Err(error) = self.journal.write(&line) {
             tracing::error!(%error, tool, "the end of a call is missing in the journal");
         }
@@ -128,11 +146,18 @@ fn end_torn_line(file: &mut File) -> io::Result<()> {
     let mut last = [0];
     file.seek(SeekFrom::End(-1))?;
     file.read_exact(&mut last)?;
-    if last == *b"\n" { Ok(()) } else { file.write_all(b"\n") }
+    if last == *b"\n" {
+        Ok(())
+    } else {
+        file.write_all(b"\n")
+    }
 }
 
 fn now_ms() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_millis()
 }
 
 #[cfg(test)]
@@ -143,7 +168,9 @@ mod tests {
 
     fn lines(path: &Path) -> Vec<Value> {
         let text = std::fs::read_to_string(path).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     #[test]
@@ -151,7 +178,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         let journal = Journal::open(&path).unwrap();
-        let entry = journal.start("read_query", None, &RequestMetaObject::default()).unwrap();
+        let entry = journal
+            .start("read_query", None, &RequestMetaObject::default())
+            .unwrap();
         assert_eq!(lines(&path).len(), 1);
         entry.end(Outcome::Timeout);
         let lines = lines(&path);
@@ -166,7 +195,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("journal.jsonl");
         let journal = Journal::open(&path).unwrap();
-        drop(journal.start("read_query", None, &RequestMetaObject::default()).unwrap());
+        drop(
+            journal
+                .start("read_query", None, &RequestMetaObject::default())
+                .unwrap(),
+        );
         assert_eq!(lines(&path)[1]["outcome"], "error");
     }
 
@@ -176,9 +209,16 @@ mod tests {
         let path = dir.path().join("journal.jsonl");
         std::fs::write(&path, "{\"event\":\"sta").unwrap();
         let journal = Journal::open(&path).unwrap();
-        drop(journal.start("read_query", None, &RequestMetaObject::default()).unwrap());
+        drop(
+            journal
+                .start("read_query", None, &RequestMetaObject::default())
+                .unwrap(),
+        );
         let text = std::fs::read_to_string(&path).unwrap();
         let second = text.lines().nth(1).unwrap();
-        assert_eq!(serde_json::from_str::<Value>(second).unwrap()["event"], "started");
+        assert_eq!(
+            serde_json::from_str::<Value>(second).unwrap()["event"],
+            "started"
+        );
     }
 }

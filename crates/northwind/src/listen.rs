@@ -20,7 +20,7 @@ const MAX_CONNECTIONS: usize = 1024;
 
 /// How long a connection may take to send a request's head, or stay idle. Longer than the 90 s
 /// after which common clients drop an idle connection, so that they never write to a closed one.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_mins(2);
 
 /// How long a connection may take to end after shutdown began, before it is cut.
 const GRACE: Duration = Duration::from_secs(3);

@@ -19,7 +19,12 @@ use tracing_subscriber::EnvFilter;
 #[command(version)]
 struct Arguments {
     /// Where to listen; port 0 takes a free one.
-    #[arg(long, env = "NORTHWIND_LISTEN", value_name = "HOST:PORT", default_value = "127.0.0.1:8080")]
+    #[arg(
+        long,
+        env = "NORTHWIND_LISTEN",
+        value_name = "HOST:PORT",
+        default_value = "127.0.0.1:8080"
+    )]
     listen: String,
 
     /// The SQLite file to serve. It must exist.
@@ -41,11 +46,21 @@ struct Arguments {
     journal: Option<PathBuf>,
 
     /// Also accept this Host: NAME or NAME:PORT. Loopback names are always accepted. Repeatable.
-    #[arg(long, env = "NORTHWIND_ALLOWED_HOST", value_name = "HOST", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "NORTHWIND_ALLOWED_HOST",
+        value_name = "HOST",
+        value_delimiter = ','
+    )]
     allowed_host: Vec<String>,
 
     /// Also accept pages of this Origin: SCHEME://HOST:PORT, where PORT may be *. Repeatable.
-    #[arg(long, env = "NORTHWIND_ALLOWED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(
+        long,
+        env = "NORTHWIND_ALLOWED_ORIGIN",
+        value_name = "ORIGIN",
+        value_delimiter = ','
+    )]
     allowed_origin: Vec<String>,
 
     /// Seconds after which a call is stopped.
@@ -65,8 +80,7 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
-            EnvFilter::try_from_default_env()
-                .unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn")),
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn")),
         )
         .with_writer(std::io::stderr)
         .init();
@@ -74,15 +88,22 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Nothing is left to do about a standard error that is closed.
-            let _ = writeln!(std::io::stderr(), "northwind: {}", chain(&*error));
+            drop(writeln!(std::io::stderr(), "northwind: {}", chain(&*error)));
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let Arguments { listen, database, demo_database, journal, allowed_host, allowed_origin, time_limit } =
-        arguments;
+    let Arguments {
+        listen,
+        database,
+        demo_database,
+        journal,
+        allowed_host,
+        allowed_origin,
+        time_limit,
+    } = arguments;
     let listener = TcpListener::bind(&listen)
         .await
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;

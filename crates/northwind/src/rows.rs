@@ -1,5 +1,7 @@
 //! Running one statement and reading its rows, bounded.
 
+use std::fmt::Write;
+
 use rusqlite::{
     Row, Statement, params_from_iter,
     types::{Value as SqlValue, ValueRef},
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     database::{Link, Meter},
     failure::Failure,
+    schema,
 };
 
 /// All cells of an answer together, bytes of their text. Past it no further row is read.
@@ -54,11 +57,15 @@ pub(crate) struct Query {
 pub(crate) fn read(link: &Link, query: &Query) -> Result<RowSet, Failure> {
     let mut statement = prepare(link, query)?;
     if statement.column_count() == 0 {
-        return Err(Failure::error("The statement gives no rows: there is nothing to read."));
+        return Err(Failure::error(
+            "The statement gives no rows: there is nothing to read.",
+        ));
     }
     let mut set = RowSet::new(&statement);
     let failed = |error| link.failure(error, &query.sql);
-    let mut rows = statement.query(params_from_iter(bind(&query.params)?)).map_err(failed)?;
+    let mut rows = statement
+        .query(params_from_iter(bind(&query.params)?))
+        .map_err(failed)?;
     let mut room = MAX_CELLS_BYTES;
     while let Some(row) = rows.next().map_err(failed)? {
         if set.rows.len() >= query.limit || room == 0 {
@@ -78,7 +85,9 @@ pub(crate) fn write(link: &Link, query: &Query) -> Result<(u64, RowSet), Failure
     let mut statement = prepare(link, query)?;
     let mut set = RowSet::new(&statement);
     let failed = |error| link.failure(error, &query.sql);
-    let mut rows = statement.query(params_from_iter(bind(&query.params)?)).map_err(failed)?;
+    let mut rows = statement
+        .query(params_from_iter(bind(&query.params)?))
+        .map_err(failed)?;
     let mut room = MAX_CELLS_BYTES;
     while let Some(row) = rows.next().map_err(failed)? {
         if set.rows.len() >= query.limit || room == 0 {
@@ -92,8 +101,10 @@ pub(crate) fn write(link: &Link, query: &Query) -> Result<(u64, RowSet), Failure
 }
 
 fn prepare<'link>(link: &'link Link, query: &Query) -> Result<Statement<'link>, Failure> {
-    let statement =
-        link.sqlite().prepare(&query.sql).map_err(|error| link.failure(error, &query.sql))?;
+    let statement = link
+        .sqlite()
+        .prepare(&query.sql)
+        .map_err(|error| unprepared(link, error, &query.sql))?;
     // Nothing but blanks and comments prepares to no statement, which has no text.
     if statement.expanded_sql().is_none() {
         return Err(Failure::error("The text holds no statement."));
@@ -101,9 +112,25 @@ fn prepare<'link>(link: &'link Link, query: &Query) -> Result<Statement<'link>, 
     Ok(statement)
 }
 
+/// Why the statement is none. Whoever guessed a table's name is told those that there are.
+fn unprepared(link: &Link, error: rusqlite::Error, sql: &str) -> Failure {
+    let mut failure = link.failure(error, sql);
+    if failure.text.contains("no such table")
+        && let Some(hint) = schema::hint(link)
+    {
+        failure.text.push(' ');
+        failure.text.push_str(&hint);
+    }
+    failure
+}
+
 /// The values as SQLite takes them.
 fn bind(params: &[Value]) -> Result<Vec<SqlValue>, Failure> {
-    params.iter().enumerate().map(|(index, value)| bind_one(index + 1, value)).collect()
+    params
+        .iter()
+        .enumerate()
+        .map(|(index, value)| bind_one(index + 1, value))
+        .collect()
 }
 
 fn bind_one(place: usize, value: &Value) -> Result<SqlValue, Failure> {
@@ -114,7 +141,9 @@ fn bind_one(place: usize, value: &Value) -> Result<SqlValue, Failure> {
         Value::Number(number) => match (number.as_i64(), number.as_f64()) {
             (Some(integer), _) => Ok(SqlValue::Integer(integer)),
             (None, Some(real)) if number.is_f64() => Ok(SqlValue::Real(real)),
-            _ => Err(Failure::error(format!("params: value {place} is out of SQLite's range."))),
+            _ => Err(Failure::error(format!(
+                "params: value {place} is out of SQLite's range."
+            ))),
         },
         Value::Array(_) | Value::Object(_) => Err(Failure::error(format!(
             "params: value {place} must be a string, a number, a boolean or null."
@@ -125,7 +154,11 @@ fn bind_one(place: usize, value: &Value) -> Result<SqlValue, Failure> {
 impl RowSet {
     fn new(statement: &Statement<'_>) -> Self {
         Self {
-            columns: statement.column_names().into_iter().map(str::to_owned).collect(),
+            columns: statement
+                .column_names()
+                .into_iter()
+                .map(str::to_owned)
+                .collect(),
             rows: Vec::new(),
             row_count: 0,
             truncated: false,
@@ -159,15 +192,24 @@ fn show(value: ValueRef<'_>, bound: usize) -> (Value, usize, bool) {
         ValueRef::Integer(integer) => (json!(integer.to_string()), SCALAR, true),
         ValueRef::Real(real) if real.is_finite() => (json!(real), SCALAR, true),
         // JSON has no word for it; SQLite has no NaN, it makes that NULL.
-        ValueRef::Real(real) => {
-            (json!(if real > 0.0 { "Infinity" } else { "-Infinity" }), SCALAR, true)
-        }
+        ValueRef::Real(real) => (
+            json!(if real > 0.0 { "Infinity" } else { "-Infinity" }),
+            SCALAR,
+            true,
+        ),
         ValueRef::Text(bytes) => show_text(bytes, bound),
         ValueRef::Blob(bytes) => {
-            let shown = bytes.iter().take(BLOB_PREFIX_BYTES);
-            let hex: String = shown.map(|byte| format!("{byte:02x}")).collect();
+            let mut hex = String::with_capacity(2 * BLOB_PREFIX_BYTES);
+            for byte in bytes.iter().take(BLOB_PREFIX_BYTES) {
+                // Writing to a string does not fail.
+                let _ = write!(hex, "{byte:02x}");
+            }
             let fit = bytes.len() <= BLOB_PREFIX_BYTES;
-            (json!({ "blob_bytes": bytes.len(), "hex": hex }), 4 * BLOB_PREFIX_BYTES, fit)
+            (
+                json!({ "blob_bytes": bytes.len(), "hex": hex }),
+                4 * BLOB_PREFIX_BYTES,
+                fit,
+            )
         }
     }
 }
@@ -181,7 +223,11 @@ fn show_text(bytes: &[u8], bound: usize) -> (Value, usize, bool) {
     }
     let end = text.floor_char_boundary(bound);
     let kept = text.get(..end).unwrap_or_default();
-    (json!(format!("{kept}… [cut: {} bytes in all]", bytes.len())), end, false)
+    (
+        json!(format!("{kept}… [cut: {} bytes in all]", bytes.len())),
+        end,
+        false,
+    )
 }
 
 fn rows_schema(_: &mut SchemaGenerator) -> Schema {

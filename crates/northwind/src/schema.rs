@@ -107,7 +107,11 @@ pub(crate) fn list(link: &Link) -> Result<TableList, Failure> {
         let mut tables = Vec::with_capacity(names.len());
         for (name, kind) in names {
             let columns = column_names(link.sqlite(), &name)?;
-            tables.push(Table { name, kind, columns });
+            tables.push(Table {
+                name,
+                kind,
+                columns,
+            });
         }
         Ok(TableList { tables, truncated })
     };
@@ -119,7 +123,9 @@ pub(crate) fn describe(link: &Link, wanted: &str) -> Result<Description, Failure
     let failed = |error| link.failure(error, "");
     let sqlite = link.sqlite();
     let found = names(sqlite).map_err(failed)?;
-    let Some((name, kind)) = found.iter().find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+    let Some((name, kind)) = found
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
     else {
         return Err(unknown_table(wanted, &found));
     };
@@ -130,7 +136,11 @@ pub(crate) fn describe(link: &Link, wanted: &str) -> Result<Description, Failure
             columns: columns(sqlite, name)?,
             foreign_keys: foreign_keys(sqlite, name)?,
             indexes: indexes(sqlite, name)?,
-            row_count: if kind == "view" { None } else { count(sqlite, name)? },
+            row_count: if kind == "view" {
+                None
+            } else {
+                count(sqlite, name)?
+            },
             sql: statement(sqlite, name)?,
         })
     };
@@ -157,16 +167,27 @@ fn unknown_table(wanted: &str, found: &[(String, String)]) -> Failure {
         Some((_, name)) if !lower.is_empty() => format!(" Did you mean {name}?"),
         _ => String::new(),
     };
-    Failure::error(format!("There is no table {wanted:?}.{guess} Tables: {}.", named(found)))
+    Failure::error(format!(
+        "There is no table {wanted:?}.{guess} Tables: {}.",
+        named(found)
+    ))
 }
 
 fn named(found: &[(String, String)]) -> String {
     if found.is_empty() {
         return "none, the database is empty".to_owned();
     }
-    let shown: Vec<&str> = found.iter().take(MAX_NAMED).map(|(name, _)| name.as_str()).collect();
+    let shown: Vec<&str> = found
+        .iter()
+        .take(MAX_NAMED)
+        .map(|(name, _)| name.as_str())
+        .collect();
     let more = found.len() - shown.len();
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let rest = if more > 0 {
+        format!(" and {more} more")
+    } else {
+        String::new()
+    };
     shown.join(", ") + &rest
 }
 
@@ -214,7 +235,13 @@ fn foreign_keys(sqlite: &Connection, table: &str) -> rusqlite::Result<Vec<Foreig
         sqlite,
         "SELECT \"from\", \"table\", \"to\" FROM pragma_foreign_key_list(?1) ORDER BY id DESC, seq",
         table,
-        |row| Ok(ForeignKey { column: row.get(0)?, table: row.get(1)?, to: row.get(2)? }),
+        |row| {
+            Ok(ForeignKey {
+                column: row.get(0)?,
+                table: row.get(1)?,
+                to: row.get(2)?,
+            })
+        },
     )
 }
 
@@ -230,7 +257,11 @@ fn indexes(sqlite: &Connection, table: &str) -> rusqlite::Result<Vec<Index>> {
         .into_iter()
         .map(|(name, unique)| {
             let columns = collect(sqlite, sql, &name, |row| row.get(0))?;
-            Ok(Index { name, unique, columns })
+            Ok(Index {
+                name,
+                unique,
+                columns,
+            })
         })
         .collect()
 }
@@ -262,7 +293,9 @@ fn collect<T>(
 ) -> rusqlite::Result<Vec<T>> {
     let mut statement = sqlite.prepare(sql)?;
     let name = (statement.parameter_count() > 0).then_some(name);
-    statement.query_map(rusqlite::params_from_iter(name), read)?.collect()
+    statement
+        .query_map(rusqlite::params_from_iter(name), read)?
+        .collect()
 }
 
 /// Letters to insert, drop or change to get from `a` to `b` (Levenshtein).
@@ -298,12 +331,19 @@ mod tests {
 
     #[test]
     fn an_unknown_table_names_what_was_meant_and_all_others() {
-        let tables: Vec<_> =
-            ["orders", "shippers"].map(|name| (name.to_owned(), "table".to_owned())).into();
+        let tables: Vec<_> = ["orders", "shippers"]
+            .map(|name| (name.to_owned(), "table".to_owned()))
+            .into();
         let text = unknown_table("Ordrs", &tables).text;
-        assert_eq!(text, "There is no table \"Ordrs\". Did you mean orders? Tables: orders, shippers.");
+        assert_eq!(
+            text,
+            "There is no table \"Ordrs\". Did you mean orders? Tables: orders, shippers."
+        );
         let text = unknown_table("invoices", &tables).text;
-        assert_eq!(text, "There is no table \"invoices\". Tables: orders, shippers.");
+        assert_eq!(
+            text,
+            "There is no table \"invoices\". Tables: orders, shippers."
+        );
         assert!(unknown_table("", &[]).text.contains("none"));
     }
 }

@@ -9,13 +9,7 @@ use rmcp::transport::streamable_http_server::{
 use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{
-    database::Database,
-    demo,
-    journal::Journal,
-    listen,
-    tools::Northwind,
-};
+use crate::{database::Database, demo, journal::Journal, listen, tools::Northwind};
 
 /// Where MCP is spoken.
 const PATH: &str = "/mcp";
@@ -127,14 +121,15 @@ pub async fn serve(
     let path = prepare(&options.source, &tracker).await?;
     let database = Database::open(path, options.time_limit, tracker.clone()).await?;
     let journal = match options.journal {
-        Some(path) => {
-            Journal::open(&path).map_err(|source| Error::Journal { path, source })?
-        }
+        Some(path) => Journal::open(&path).map_err(|source| Error::Journal { path, source })?,
         None => Journal::none(),
     };
     let stop = shutdown.child_token();
     let northwind = Northwind::new(database, journal, tracker.clone(), stop.clone());
-    let app = router(northwind, http_config(&options.allowed_hosts, &options.allowed_origins, &stop));
+    let app = router(
+        northwind,
+        http_config(&options.allowed_hosts, &options.allowed_origins, &stop),
+    );
 
     listen::run(listener, app, &tracker, &stop).await;
     stop.cancel();
@@ -149,7 +144,10 @@ async fn prepare(source: &Source, tracker: &TaskTracker) -> Result<PathBuf, Erro
         Source::File(path) => Ok(path.clone()),
         Source::Demo(path) => {
             let target = path.clone();
-            let failed = |source| Error::Demo { path: path.clone(), source };
+            let failed = |source| Error::Demo {
+                path: path.clone(),
+                source,
+            };
             tracker
                 .spawn_blocking(move || demo::ensure(&target))
                 .await
@@ -169,7 +167,10 @@ fn http_config(
         .with_cancellation_token(stop.clone())
         .with_max_request_body_bytes(MAX_REQUEST_BYTES)
         .with_allowed_origins(
-            LOOPBACK_ORIGINS.into_iter().map(str::to_owned).chain(origins.iter().cloned()),
+            LOOPBACK_ORIGINS
+                .into_iter()
+                .map(str::to_owned)
+                .chain(origins.iter().cloned()),
         );
     config.allowed_hosts.extend(hosts.iter().cloned());
     config
@@ -181,7 +182,9 @@ fn router(northwind: Northwind, config: StreamableHttpServerConfig) -> Router {
     // Answers are event streams, so that progress, keep-alive and a reader that goes away are seen.
     let service = StreamableHttpService::new(
         move || {
-            let seat = Arc::clone(&peers).try_acquire_owned().map_err(std::io::Error::other)?;
+            let seat = Arc::clone(&peers)
+                .try_acquire_owned()
+                .map_err(std::io::Error::other)?;
             Ok(northwind.seated(seat))
         },
         Arc::new(LocalSessionManager::default()),

@@ -40,6 +40,10 @@ pub(crate) struct Northwind {
     tracker: TaskTracker,
     stop: CancellationToken,
     /// Its place among the peers that are served at once.
+    #[expect(
+        dead_code,
+        reason = "held, so that it is free again when the peer is gone"
+    )]
     seat: Option<Arc<OwnedSemaphorePermit>>,
 }
 
@@ -59,12 +63,21 @@ impl Northwind {
         tracker: TaskTracker,
         stop: CancellationToken,
     ) -> Self {
-        Self { database, journal, tracker, stop, seat: None }
+        Self {
+            database,
+            journal,
+            tracker,
+            stop,
+            seat: None,
+        }
     }
 
     /// This server for one more peer.
     pub(crate) fn seated(&self, seat: OwnedSemaphorePermit) -> Self {
-        Self { seat: Some(Arc::new(seat)), ..self.clone() }
+        Self {
+            seat: Some(Arc::new(seat)),
+            ..self.clone()
+        }
     }
 }
 
@@ -87,7 +100,10 @@ impl ServerHandler for Northwind {
         let mut list = ListToolsResult::with_all_items(ToolName::ALL.map(ToolName::tool).into());
         list.result_type = Some(ResultType::COMPLETE);
         // The newer era requires them; 0 means that the list may be asked for at any time.
-        if context.protocol_version().is_some_and(|era| era >= ProtocolVersion::V_2026_07_28) {
+        if context
+            .protocol_version()
+            .is_some_and(|era| era >= ProtocolVersion::V_2026_07_28)
+        {
             list.ttl_ms = Some(0);
             list.cache_scope = Some(CacheScope::Public);
         }
@@ -150,8 +166,12 @@ impl ServerHandler for Northwind {
 
 impl ToolName {
     /// In the order in which they are listed: by name.
-    const ALL: [Self; 4] =
-        [Self::DescribeTable, Self::ListTables, Self::ReadQuery, Self::WriteQuery];
+    const ALL: [Self; 4] = [
+        Self::DescribeTable,
+        Self::ListTables,
+        Self::ReadQuery,
+        Self::WriteQuery,
+    ];
 
     fn name(self) -> &'static str {
         match self {

@@ -6,8 +6,13 @@
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
 
 /// Functions that reach beyond the database file, or that change how SQLite itself works.
-const BANNED_FUNCTIONS: [&str; 5] =
-    ["load_extension", "fts3_tokenizer", "readfile", "writefile", "edit"];
+const BANNED_FUNCTIONS: [&str; 5] = [
+    "load_extension",
+    "fts3_tokenizer",
+    "readfile",
+    "writefile",
+    "edit",
+];
 
 /// Pragmas that only tell something about the schema; their value is what they tell it about.
 const SCHEMA_PRAGMAS: [&str; 8] = [
@@ -22,8 +27,10 @@ const SCHEMA_PRAGMAS: [&str; 8] = [
 ];
 
 /// Pragmas that tell a setting, and would change it if they were given a value.
-const SETTING_PRAGMAS: [&str; 8] = [
+/// (`data_version` is what FTS5 itself asks for.)
+const SETTING_PRAGMAS: [&str; 9] = [
     "application_id",
+    "data_version",
     "encoding",
     "foreign_keys",
     "freelist_count",
@@ -45,60 +52,69 @@ pub(crate) enum Access {
     Write,
 }
 
+/// What an action of a statement does.
+enum Verdict {
+    /// It reads the served file.
+    Reads,
+    /// It changes the served file.
+    Changes,
+    /// It does what no connection may, for this reason.
+    Banned(String),
+}
+
 impl Access {
     /// `None` if the action may go on, else why not, for the caller.
     pub(super) fn refusal(self, context: AuthContext<'_>) -> Option<String> {
-        let action = context.action;
-        if is_read(action) {
-            return None;
-        }
-        if let Some(refused) = banned(action) {
-            return Some(refused);
-        }
-        match self {
-            Self::Read => Some(
+        match (self, judge(context.action)) {
+            (_, Verdict::Reads) | (Self::Write, Verdict::Changes) => None,
+            (Self::Read, Verdict::Changes) => Some(
                 "Refused: read_query only reads, and this statement changes the database. \
                  Use write_query for changes."
                     .to_owned(),
             ),
-            Self::Write => None,
+            (_, Verdict::Banned(why)) => Some(format!("Refused: {why}.")),
         }
     }
 }
 
 /// The authorizer's answer for `refusal`.
 pub(super) fn answer(refusal: Option<&String>) -> Authorization {
-    if refusal.is_some() { Authorization::Deny } else { Authorization::Allow }
-}
-
-fn is_read(action: AuthAction<'_>) -> bool {
-    match action {
-        AuthAction::Select | AuthAction::Recursive | AuthAction::Read { .. } => true,
-        AuthAction::Function { function_name } => {
-            !BANNED_FUNCTIONS.iter().any(|banned| banned.eq_ignore_ascii_case(function_name))
-        }
-        AuthAction::Pragma { pragma_name, pragma_value } => {
-            let known = |names: &[&str]| names.iter().any(|n| n.eq_ignore_ascii_case(pragma_name));
-            known(&SCHEMA_PRAGMAS) || (pragma_value.is_none() && known(&SETTING_PRAGMAS))
-        }
-        _ => false,
+    if refusal.is_some() {
+        Authorization::Deny
+    } else {
+        Authorization::Allow
     }
 }
 
-/// Why no connection may do this, if so.
-fn banned(action: AuthAction<'_>) -> Option<String> {
-    let why = match action {
+fn judge(action: AuthAction<'_>) -> Verdict {
+    match action {
+        AuthAction::Select | AuthAction::Recursive | AuthAction::Read { .. } => Verdict::Reads,
+        AuthAction::Function { function_name } => judge_function(function_name),
+        AuthAction::Pragma {
+            pragma_name,
+            pragma_value,
+        } => judge_pragma(pragma_name, pragma_value),
+        AuthAction::Insert { .. }
+        | AuthAction::Update { .. }
+        | AuthAction::Delete { .. }
+        | AuthAction::CreateIndex { .. }
+        | AuthAction::CreateTable { .. }
+        | AuthAction::CreateTrigger { .. }
+        | AuthAction::CreateView { .. }
+        | AuthAction::DropIndex { .. }
+        | AuthAction::DropTable { .. }
+        | AuthAction::DropTrigger { .. }
+        | AuthAction::DropView { .. }
+        | AuthAction::DropVtable { .. }
+        | AuthAction::AlterTable { .. }
+        | AuthAction::Analyze { .. }
+        | AuthAction::Reindex { .. } => Verdict::Changes,
+        AuthAction::CreateVtable { module_name, .. } => judge_module(module_name),
         AuthAction::Attach { .. } | AuthAction::Detach { .. } => {
-            "ATTACH, DETACH and VACUUM are not allowed: this server serves one file".to_owned()
+            banned("ATTACH, DETACH and VACUUM are not allowed, this server serves one file")
         }
         AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => {
-            "transactions cannot span calls; each statement is its own transaction".to_owned()
-        }
-        AuthAction::Pragma { pragma_name, .. } => {
-            format!("PRAGMA {pragma_name} is not allowed in this form")
-        }
-        AuthAction::Function { function_name } => {
-            format!("the function {function_name} is not allowed")
+            banned("a transaction cannot span calls, each statement is a transaction of its own")
         }
         AuthAction::CreateTempIndex { .. }
         | AuthAction::CreateTempTable { .. }
@@ -108,17 +124,40 @@ fn banned(action: AuthAction<'_>) -> Option<String> {
         | AuthAction::DropTempTable { .. }
         | AuthAction::DropTempTrigger { .. }
         | AuthAction::DropTempView { .. } => {
-            "TEMP objects are not allowed: calls share their connections".to_owned()
+            banned("TEMP objects are not allowed, calls share their connections")
         }
-        AuthAction::CreateVtable { module_name, .. }
-            if !KEPT_MODULES.iter().any(|kept| kept.eq_ignore_ascii_case(module_name)) =>
-        {
-            format!("the virtual table module {module_name} is not allowed")
-        }
-        AuthAction::Unknown { code, .. } => {
-            format!("this server does not know SQLite's action {code}")
-        }
-        _ => return None,
-    };
-    Some(format!("Refused: {why}."))
+        AuthAction::Unknown { .. } | _ => banned("this server does not know what that would do"),
+    }
+}
+
+fn judge_function(name: &str) -> Verdict {
+    if contains(&BANNED_FUNCTIONS, name) {
+        banned(format!("the function {name} is not allowed"))
+    } else {
+        Verdict::Reads
+    }
+}
+
+fn judge_pragma(name: &str, value: Option<&str>) -> Verdict {
+    if contains(&SCHEMA_PRAGMAS, name) || (value.is_none() && contains(&SETTING_PRAGMAS, name)) {
+        Verdict::Reads
+    } else {
+        banned(format!("PRAGMA {name} is not allowed in this form"))
+    }
+}
+
+fn judge_module(name: &str) -> Verdict {
+    if contains(&KEPT_MODULES, name) {
+        Verdict::Changes
+    } else {
+        banned(format!("the virtual table module {name} is not allowed"))
+    }
+}
+
+fn banned(why: impl Into<String>) -> Verdict {
+    Verdict::Banned(why.into())
+}
+
+fn contains(names: &[&str], name: &str) -> bool {
+    names.iter().any(|known| known.eq_ignore_ascii_case(name))
 }

@@ -72,8 +72,7 @@ impl Link {
         };
         // Without `SQLITE_OPEN_URI`: a path is a path, and without `CREATE`: a typing error in it
         // is an error.
-        let connection =
-            Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         connection.busy_timeout(BUSY_TIMEOUT)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
@@ -94,12 +93,17 @@ impl Link {
             }
             answer
         }))?;
-        Ok(Self { connection, access, refused })
+        Ok(Self {
+            connection,
+            access,
+            refused,
+        })
     }
 
     /// Fails if the file is no SQLite database.
     pub(super) fn probe(&self) -> rusqlite::Result<()> {
-        self.connection.query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))
+        self.connection
+            .query_row("SELECT count(*) FROM sqlite_schema", (), |_| Ok(()))
     }
 
     pub(super) fn access(&self) -> Access {
@@ -113,7 +117,11 @@ impl Link {
 
     /// What went wrong with `sql`, with what the authorizer has to say about it.
     pub(crate) fn failure(&self, error: rusqlite::Error, sql: &str) -> Failure {
-        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let refused = self
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         sql_failure(error, sql, refused)
     }
 
@@ -133,7 +141,9 @@ impl Link {
     /// Makes the connection ready for the next job; `false` if it must not be used again.
     pub(super) fn settle(&self) -> bool {
         *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        self.connection.progress_handler(0, None::<fn() -> bool>).is_ok()
+        self.connection
+            .progress_handler(0, None::<fn() -> bool>)
+            .is_ok()
             && self.connection.is_autocommit()
     }
 }

@@ -19,21 +19,99 @@ const CATEGORIES: [(&str, &str); 8] = [
 ];
 
 /// Company, contact, title, city, country.
-type Firm = (&'static str, &'static str, &'static str, &'static str, &'static str);
+type Firm = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+);
 
 const SUPPLIERS: [Firm; 12] = [
-    ("Thames Leaf & Bean", "Harriet Cole", "Purchasing Manager", "London", "UK"),
-    ("Bayou Spice Works", "Delphine Arceneaux", "Order Administrator", "New Orleans", "USA"),
-    ("Great Lakes Orchards", "Regina Holt", "Sales Representative", "Ann Arbor", "USA"),
-    ("Kanda Foods", "Yoshiko Tanabe", "Marketing Manager", "Tokyo", "Japan"),
-    ("Queserías del Norte", "Antonio Saavedra", "Export Manager", "Oviedo", "Spain"),
-    ("Setouchi Seafood", "Mayumi Ota", "Marketing Representative", "Osaka", "Japan"),
-    ("Yarra Valley Larder", "Ian Devlin", "Marketing Manager", "Melbourne", "Australia"),
-    ("Honeycroft Biscuits", "Peter Wilmot", "Sales Representative", "Manchester", "UK"),
-    ("Göteborgs Knäcke AB", "Lars Petersson", "Sales Agent", "Göteborg", "Sweden"),
-    ("Süßwaren Heidrich GmbH", "Petra Winkler", "Sales Manager", "Berlin", "Germany"),
-    ("Pasta Bellavista", "Giovanni Rossetti", "Sales Representative", "Ravenna", "Italy"),
-    ("Nordfjord Fisk", "Beate Vikan", "Marketing Manager", "Bergen", "Norway"),
+    (
+        "Thames Leaf & Bean",
+        "Harriet Cole",
+        "Purchasing Manager",
+        "London",
+        "UK",
+    ),
+    (
+        "Bayou Spice Works",
+        "Delphine Arceneaux",
+        "Order Administrator",
+        "New Orleans",
+        "USA",
+    ),
+    (
+        "Great Lakes Orchards",
+        "Regina Holt",
+        "Sales Representative",
+        "Ann Arbor",
+        "USA",
+    ),
+    (
+        "Kanda Foods",
+        "Yoshiko Tanabe",
+        "Marketing Manager",
+        "Tokyo",
+        "Japan",
+    ),
+    (
+        "Queserías del Norte",
+        "Antonio Saavedra",
+        "Export Manager",
+        "Oviedo",
+        "Spain",
+    ),
+    (
+        "Setouchi Seafood",
+        "Mayumi Ota",
+        "Marketing Representative",
+        "Osaka",
+        "Japan",
+    ),
+    (
+        "Yarra Valley Larder",
+        "Ian Devlin",
+        "Marketing Manager",
+        "Melbourne",
+        "Australia",
+    ),
+    (
+        "Honeycroft Biscuits",
+        "Peter Wilmot",
+        "Sales Representative",
+        "Manchester",
+        "UK",
+    ),
+    (
+        "Göteborgs Knäcke AB",
+        "Lars Petersson",
+        "Sales Agent",
+        "Göteborg",
+        "Sweden",
+    ),
+    (
+        "Süßwaren Heidrich GmbH",
+        "Petra Winkler",
+        "Sales Manager",
+        "Berlin",
+        "Germany",
+    ),
+    (
+        "Pasta Bellavista",
+        "Giovanni Rossetti",
+        "Sales Representative",
+        "Ravenna",
+        "Italy",
+    ),
+    (
+        "Nordfjord Fisk",
+        "Beate Vikan",
+        "Marketing Manager",
+        "Bergen",
+        "Norway",
+    ),
 ];
 
 /// Name, supplier, category, unit of sale, price in cents.
@@ -74,7 +152,13 @@ const PRODUCTS: [(&str, u32, u32, &str, u32); 44] = [
     ("Outback Bush Loaf", 7, 5, "16 - 2 kg boxes", 700),
     ("Alice Springs Lamb", 7, 6, "20 - 1 kg tins", 3900),
     ("Kobe Beef Cuts", 4, 6, "18 - 500 g pkgs.", 9700),
-    ("Thüringer Rostbratwurst", 10, 6, "50 bags x 30 sausages", 12379),
+    (
+        "Thüringer Rostbratwurst",
+        10,
+        6,
+        "50 bags x 30 sausages",
+        12379,
+    ),
     ("Dried Organic Pears", 3, 7, "12 - 450 g pkgs.", 3000),
     ("Tofu", 4, 7, "40 - 100 g pkgs.", 2325),
     ("Manjimup Dried Apples", 7, 7, "50 - 300 g pkgs.", 5300),
@@ -86,65 +170,465 @@ const PRODUCTS: [(&str, u32, u32, &str, u32); 44] = [
 
 /// The identifier first, then as [`Firm`].
 pub(super) const CUSTOMERS: [(&str, Firm); 36] = [
-    ("ALPEN", ("Alpenhof Feinkost", "Maria Anders", "Sales Representative", "Berlin", "Germany")),
-    ("ANTIG", ("Antigua Mercado", "Ana Trujano", "Owner", "México D.F.", "Mexico")),
-    ("ARBOR", ("Arbor Provisions", "Thomas Hardwick", "Sales Representative", "London", "UK")),
-    ("BERGL", ("Berglunds Speceri", "Christina Berglund", "Order Administrator", "Luleå", "Sweden")),
-    ("BLAUE", ("Blaue Ente Delikatessen", "Hanna Moos", "Sales Representative", "Mannheim", "Germany")),
-    ("BONAP", ("Bon Appétit Phocéen", "Laurence Lebrun", "Owner", "Marseille", "France")),
-    ("BOTTO", ("Bottomless Pantry", "Elizabeth Lincoln", "Accounting Manager", "Vancouver", "Canada")),
-    ("CACTU", ("Cactus Comidas", "Patricio Simón", "Sales Agent", "Buenos Aires", "Argentina")),
-    ("CHOPS", ("Chop & Suey", "Yang Wei", "Owner", "Bern", "Switzerland")),
-    ("COMER", ("Comércio Paulista", "Pedro Afonso", "Sales Associate", "São Paulo", "Brazil")),
-    ("DUMON", ("Du Monde Épicerie", "Janine Labrousse", "Owner", "Nantes", "France")),
-    ("EASTC", ("East Quay Trading", "Ann Devonshire", "Sales Agent", "London", "UK")),
-    ("ERNSA", ("Ernst Handelshaus", "Roland Mendl", "Sales Manager", "Graz", "Austria")),
-    ("FOLKO", ("Folk och Fä", "Maria Larsdotter", "Owner", "Bräcke", "Sweden")),
-    ("FRANS", ("Franchi Alimentari", "Paolo Accorsi", "Sales Representative", "Torino", "Italy")),
-    ("GALER", ("Galería del Gourmet", "Eduardo Saavedra", "Marketing Manager", "Barcelona", "Spain")),
-    ("GREAL", ("Great Divide Foods", "Howard Snyder", "Marketing Manager", "Eugene", "USA")),
-    ("HANAR", ("Hanari Importadora", "Mario Pontes", "Accounting Manager", "Rio de Janeiro", "Brazil")),
-    ("HILAA", ("Hilarión Abastos", "Carlos Hernández", "Sales Representative", "San Cristóbal", "Venezuela")),
-    ("HUNGO", ("Hungry Heron", "Patricia McKenna", "Sales Associate", "Cork", "Ireland")),
-    ("KOENE", ("Königlich Essen", "Philip Cramer", "Sales Associate", "Brandenburg", "Germany")),
-    ("LAZYK", ("Lazy Kettle Stores", "John Steele", "Marketing Manager", "Walla Walla", "USA")),
-    ("LEHMA", ("Lehmann Marktstand", "Renate Messner", "Sales Representative", "Frankfurt", "Germany")),
-    ("MAGAZ", ("Magazzini Rovelli", "Giovanni Rovelli", "Marketing Manager", "Bergamo", "Italy")),
-    ("MAISO", ("Maison Dewael", "Catherine Dewael", "Sales Agent", "Bruxelles", "Belgium")),
-    ("OLDWO", ("Old World Deli", "Rene Phillips", "Sales Representative", "Anchorage", "USA")),
-    ("PICCO", ("Piccolo und Sohn", "Georg Pipps", "Sales Manager", "Salzburg", "Austria")),
-    ("QUICK", ("Quickstop Märkte", "Horst Kloss", "Accounting Manager", "Cunewalde", "Germany")),
-    ("RATTL", ("Rattlesnake Canyon Foods", "Paula Wilson", "Assistant", "Albuquerque", "USA")),
-    ("REGGI", ("Reggiani Caseifici", "Maurizio Moroni", "Sales Associate", "Reggio Emilia", "Italy")),
-    ("SAVEA", ("Save-More Markets", "Jose Pavarino", "Sales Representative", "Boise", "USA")),
-    ("SIMOB", ("Simons Bistro", "Jytte Petersen", "Owner", "København", "Denmark")),
-    ("TORTU", ("Tortuga Restaurante", "Miguel Ángel Paolino", "Owner", "México D.F.", "Mexico")),
-    ("VAFFE", ("Vaffelhuset", "Palle Ibsen", "Sales Manager", "Århus", "Denmark")),
-    ("WARTI", ("Wartiainen Herkku", "Pirkko Koskela", "Accounting Manager", "Oulu", "Finland")),
-    ("WOLZA", ("Wolza Delikatesy", "Zbyszek Piestrzeniewicz", "Owner", "Warszawa", "Poland")),
+    (
+        "ALPEN",
+        (
+            "Alpenhof Feinkost",
+            "Maria Anders",
+            "Sales Representative",
+            "Berlin",
+            "Germany",
+        ),
+    ),
+    (
+        "ANTIG",
+        (
+            "Antigua Mercado",
+            "Ana Trujano",
+            "Owner",
+            "México D.F.",
+            "Mexico",
+        ),
+    ),
+    (
+        "ARBOR",
+        (
+            "Arbor Provisions",
+            "Thomas Hardwick",
+            "Sales Representative",
+            "London",
+            "UK",
+        ),
+    ),
+    (
+        "BERGL",
+        (
+            "Berglunds Speceri",
+            "Christina Berglund",
+            "Order Administrator",
+            "Luleå",
+            "Sweden",
+        ),
+    ),
+    (
+        "BLAUE",
+        (
+            "Blaue Ente Delikatessen",
+            "Hanna Moos",
+            "Sales Representative",
+            "Mannheim",
+            "Germany",
+        ),
+    ),
+    (
+        "BONAP",
+        (
+            "Bon Appétit Phocéen",
+            "Laurence Lebrun",
+            "Owner",
+            "Marseille",
+            "France",
+        ),
+    ),
+    (
+        "BOTTO",
+        (
+            "Bottomless Pantry",
+            "Elizabeth Lincoln",
+            "Accounting Manager",
+            "Vancouver",
+            "Canada",
+        ),
+    ),
+    (
+        "CACTU",
+        (
+            "Cactus Comidas",
+            "Patricio Simón",
+            "Sales Agent",
+            "Buenos Aires",
+            "Argentina",
+        ),
+    ),
+    (
+        "CHOPS",
+        ("Chop & Suey", "Yang Wei", "Owner", "Bern", "Switzerland"),
+    ),
+    (
+        "COMER",
+        (
+            "Comércio Paulista",
+            "Pedro Afonso",
+            "Sales Associate",
+            "São Paulo",
+            "Brazil",
+        ),
+    ),
+    (
+        "DUMON",
+        (
+            "Du Monde Épicerie",
+            "Janine Labrousse",
+            "Owner",
+            "Nantes",
+            "France",
+        ),
+    ),
+    (
+        "EASTC",
+        (
+            "East Quay Trading",
+            "Ann Devonshire",
+            "Sales Agent",
+            "London",
+            "UK",
+        ),
+    ),
+    (
+        "ERNSA",
+        (
+            "Ernst Handelshaus",
+            "Roland Mendl",
+            "Sales Manager",
+            "Graz",
+            "Austria",
+        ),
+    ),
+    (
+        "FOLKO",
+        (
+            "Folk och Fä",
+            "Maria Larsdotter",
+            "Owner",
+            "Bräcke",
+            "Sweden",
+        ),
+    ),
+    (
+        "FRANS",
+        (
+            "Franchi Alimentari",
+            "Paolo Accorsi",
+            "Sales Representative",
+            "Torino",
+            "Italy",
+        ),
+    ),
+    (
+        "GALER",
+        (
+            "Galería del Gourmet",
+            "Eduardo Saavedra",
+            "Marketing Manager",
+            "Barcelona",
+            "Spain",
+        ),
+    ),
+    (
+        "GREAL",
+        (
+            "Great Divide Foods",
+            "Howard Snyder",
+            "Marketing Manager",
+            "Eugene",
+            "USA",
+        ),
+    ),
+    (
+        "HANAR",
+        (
+            "Hanari Importadora",
+            "Mario Pontes",
+            "Accounting Manager",
+            "Rio de Janeiro",
+            "Brazil",
+        ),
+    ),
+    (
+        "HILAA",
+        (
+            "Hilarión Abastos",
+            "Carlos Hernández",
+            "Sales Representative",
+            "San Cristóbal",
+            "Venezuela",
+        ),
+    ),
+    (
+        "HUNGO",
+        (
+            "Hungry Heron",
+            "Patricia McKenna",
+            "Sales Associate",
+            "Cork",
+            "Ireland",
+        ),
+    ),
+    (
+        "KOENE",
+        (
+            "Königlich Essen",
+            "Philip Cramer",
+            "Sales Associate",
+            "Brandenburg",
+            "Germany",
+        ),
+    ),
+    (
+        "LAZYK",
+        (
+            "Lazy Kettle Stores",
+            "John Steele",
+            "Marketing Manager",
+            "Walla Walla",
+            "USA",
+        ),
+    ),
+    (
+        "LEHMA",
+        (
+            "Lehmann Marktstand",
+            "Renate Messner",
+            "Sales Representative",
+            "Frankfurt",
+            "Germany",
+        ),
+    ),
+    (
+        "MAGAZ",
+        (
+            "Magazzini Rovelli",
+            "Giovanni Rovelli",
+            "Marketing Manager",
+            "Bergamo",
+            "Italy",
+        ),
+    ),
+    (
+        "MAISO",
+        (
+            "Maison Dewael",
+            "Catherine Dewael",
+            "Sales Agent",
+            "Bruxelles",
+            "Belgium",
+        ),
+    ),
+    (
+        "OLDWO",
+        (
+            "Old World Deli",
+            "Rene Phillips",
+            "Sales Representative",
+            "Anchorage",
+            "USA",
+        ),
+    ),
+    (
+        "PICCO",
+        (
+            "Piccolo und Sohn",
+            "Georg Pipps",
+            "Sales Manager",
+            "Salzburg",
+            "Austria",
+        ),
+    ),
+    (
+        "QUICK",
+        (
+            "Quickstop Märkte",
+            "Horst Kloss",
+            "Accounting Manager",
+            "Cunewalde",
+            "Germany",
+        ),
+    ),
+    (
+        "RATTL",
+        (
+            "Rattlesnake Canyon Foods",
+            "Paula Wilson",
+            "Assistant",
+            "Albuquerque",
+            "USA",
+        ),
+    ),
+    (
+        "REGGI",
+        (
+            "Reggiani Caseifici",
+            "Maurizio Moroni",
+            "Sales Associate",
+            "Reggio Emilia",
+            "Italy",
+        ),
+    ),
+    (
+        "SAVEA",
+        (
+            "Save-More Markets",
+            "Jose Pavarino",
+            "Sales Representative",
+            "Boise",
+            "USA",
+        ),
+    ),
+    (
+        "SIMOB",
+        (
+            "Simons Bistro",
+            "Jytte Petersen",
+            "Owner",
+            "København",
+            "Denmark",
+        ),
+    ),
+    (
+        "TORTU",
+        (
+            "Tortuga Restaurante",
+            "Miguel Ángel Paolino",
+            "Owner",
+            "México D.F.",
+            "Mexico",
+        ),
+    ),
+    (
+        "VAFFE",
+        (
+            "Vaffelhuset",
+            "Palle Ibsen",
+            "Sales Manager",
+            "Århus",
+            "Denmark",
+        ),
+    ),
+    (
+        "WARTI",
+        (
+            "Wartiainen Herkku",
+            "Pirkko Koskela",
+            "Accounting Manager",
+            "Oulu",
+            "Finland",
+        ),
+    ),
+    (
+        "WOLZA",
+        (
+            "Wolza Delikatesy",
+            "Zbyszek Piestrzeniewicz",
+            "Owner",
+            "Warszawa",
+            "Poland",
+        ),
+    ),
 ];
 
 /// Last name, first name, title, hired, city, country, the manager's number.
-type Employee =
-    (&'static str, &'static str, &'static str, &'static str, &'static str, &'static str, Option<u32>);
+type Employee = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    Option<u32>,
+);
 
 const EMPLOYEES: [Employee; 9] = [
-    ("Dahl", "Nora", "Sales Representative", "2019-05-01", "Seattle", "USA", Some(2)),
-    ("Fullbright", "Andrew", "Vice President, Sales", "2018-08-14", "Tacoma", "USA", None),
-    ("Leveson", "Janet", "Sales Representative", "2019-04-01", "Kirkland", "USA", Some(2)),
-    ("Peake", "Margaret", "Sales Representative", "2020-05-03", "Redmond", "USA", Some(2)),
-    ("Buckland", "Steven", "Sales Manager", "2020-10-17", "London", "UK", Some(2)),
-    ("Suzuki", "Michiko", "Sales Representative", "2020-10-17", "London", "UK", Some(5)),
-    ("Kingsley", "Robert", "Sales Representative", "2021-01-02", "London", "UK", Some(5)),
-    ("Callahan", "Laura", "Inside Sales Coordinator", "2021-03-05", "Seattle", "USA", Some(2)),
-    ("Doyle", "Anne", "Sales Representative", "2021-11-15", "London", "UK", Some(5)),
+    (
+        "Dahl",
+        "Nora",
+        "Sales Representative",
+        "2019-05-01",
+        "Seattle",
+        "USA",
+        Some(2),
+    ),
+    (
+        "Fullbright",
+        "Andrew",
+        "Vice President, Sales",
+        "2018-08-14",
+        "Tacoma",
+        "USA",
+        None,
+    ),
+    (
+        "Leveson",
+        "Janet",
+        "Sales Representative",
+        "2019-04-01",
+        "Kirkland",
+        "USA",
+        Some(2),
+    ),
+    (
+        "Peake",
+        "Margaret",
+        "Sales Representative",
+        "2020-05-03",
+        "Redmond",
+        "USA",
+        Some(2),
+    ),
+    (
+        "Buckland",
+        "Steven",
+        "Sales Manager",
+        "2020-10-17",
+        "London",
+        "UK",
+        Some(2),
+    ),
+    (
+        "Suzuki",
+        "Michiko",
+        "Sales Representative",
+        "2020-10-17",
+        "London",
+        "UK",
+        Some(5),
+    ),
+    (
+        "Kingsley",
+        "Robert",
+        "Sales Representative",
+        "2021-01-02",
+        "London",
+        "UK",
+        Some(5),
+    ),
+    (
+        "Callahan",
+        "Laura",
+        "Inside Sales Coordinator",
+        "2021-03-05",
+        "Seattle",
+        "USA",
+        Some(2),
+    ),
+    (
+        "Doyle",
+        "Anne",
+        "Sales Representative",
+        "2021-11-15",
+        "London",
+        "UK",
+        Some(5),
+    ),
 ];
 
 const SHIPPERS: [&str; 3] = ["Swift Parcel", "United Freightways", "Federated Shipping"];
 
 /// The price list: product number and price in cents.
 pub(super) fn prices() -> Vec<(u32, u32)> {
-    (1..).zip(PRODUCTS).map(|(id, (.., cents))| (id, cents)).collect()
+    (1..)
+        .zip(PRODUCTS)
+        .map(|(id, (.., cents))| (id, cents))
+        .collect()
 }
 
 pub(super) fn employees() -> u32 {
@@ -196,7 +680,11 @@ fn products(transaction: &Transaction<'_>, dice: &mut Dice) -> rusqlite::Result<
     for (id, (name, supplier, category, unit, cents)) in (1u32..).zip(PRODUCTS) {
         let reorder = 5 * dice.below(7);
         let stock = dice.below(120);
-        let on_order = if stock < reorder { 10 * dice.between(1, 8) } else { 0 };
+        let on_order = if stock < reorder {
+            10 * dice.between(1, 8)
+        } else {
+            0
+        };
         // One in eleven is no longer sold.
         let discontinued = id % 11 == 0;
         transaction.execute(

@@ -37,7 +37,12 @@ pub(super) fn insert(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
             let mut days: Vec<u32> = (0..orders).map(|_| dice.between(1, 28)).collect();
             days.sort_unstable();
             for day in days {
-                order(transaction, &mut dice, order_id, &format!("{year}-{month:02}-{day:02}"))?;
+                order(
+                    transaction,
+                    &mut dice,
+                    order_id,
+                    &format!("{year}-{month:02}-{day:02}"),
+                )?;
                 // Prices rose by five percent a year.
                 let rise = 100 + 5 * (year - FIRST_YEAR);
                 lines(transaction, &mut dice, order_id, (&prices, rise))?;
@@ -93,14 +98,22 @@ fn lines(
     (prices, rise): (&[(u32, u32)], u32),
 ) -> rusqlite::Result<()> {
     for _ in 0..dice.between(1, 5) {
-        let Some((product, cents)) = dice.pick(prices) else { continue };
+        let Some((product, cents)) = dice.pick(prices) else {
+            continue;
+        };
         let price = f64::from(cents * rise / 100) / 100.0;
         let quantity = dice.between(2, 60);
         let percent = dice.pick(&DISCOUNTS).copied().unwrap_or_default();
         // A product is on an order once; a second throw of it is lost.
         transaction.execute(
             "INSERT OR IGNORE INTO order_details VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![order_id, product, price, quantity, f64::from(percent) / 100.0],
+            params![
+                order_id,
+                product,
+                price,
+                quantity,
+                f64::from(percent) / 100.0
+            ],
         )?;
     }
     Ok(())

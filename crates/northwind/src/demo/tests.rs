@@ -3,7 +3,10 @@ use rusqlite::Connection;
 use super::*;
 
 fn one<T: rusqlite::types::FromSql>(path: &Path, sql: &str) -> T {
-    Connection::open(path).unwrap().query_row(sql, (), |row| row.get(0)).unwrap()
+    Connection::open(path)
+        .unwrap()
+        .query_row(sql, (), |row| row.get(0))
+        .unwrap()
 }
 
 #[test]
@@ -12,15 +15,30 @@ fn the_demo_is_a_plausible_company() {
     let path = dir.path().join("demo.db");
     ensure(&path).unwrap();
     assert_eq!(one::<String>(&path, "PRAGMA integrity_check"), "ok");
-    assert_eq!(one::<i64>(&path, "SELECT count(*) FROM pragma_foreign_key_check"), 0);
-    assert_eq!(one::<i64>(&path, "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite%'"), 8);
+    assert_eq!(
+        one::<i64>(&path, "SELECT count(*) FROM pragma_foreign_key_check"),
+        0
+    );
+    assert_eq!(
+        one::<i64>(
+            &path,
+            "SELECT count(*) FROM pragma_table_list WHERE schema = 'main' AND name NOT LIKE 'sqlite%'"
+        ),
+        8
+    );
     let orders: i64 = one(&path, "SELECT count(*) FROM orders");
     assert!((300..1000).contains(&orders), "{orders}");
     let years = "SELECT count(DISTINCT strftime('%Y', order_date)) FROM orders";
     assert_eq!(one::<i64>(&path, years), 4);
-    let empty = "SELECT count(*) FROM orders WHERE order_id NOT IN (SELECT order_id FROM order_details)";
+    let empty =
+        "SELECT count(*) FROM orders WHERE order_id NOT IN (SELECT order_id FROM order_details)";
     assert_eq!(one::<i64>(&path, empty), 0);
-    assert!(one::<i64>(&path, "SELECT count(*) FROM orders WHERE shipped_date IS NULL") > 0);
+    assert!(
+        one::<i64>(
+            &path,
+            "SELECT count(*) FROM orders WHERE shipped_date IS NULL"
+        ) > 0
+    );
     let growing = "WITH sales AS (SELECT CAST(strftime('%Y', order_date) AS INTEGER) AS year,
           sum(unit_price * quantity * (1 - discount)) AS total
         FROM orders JOIN order_details USING (order_id) GROUP BY year)
@@ -77,5 +95,8 @@ fn starters_at_once_end_with_one_whole_file_and_nothing_beside_it() {
 #[test]
 fn a_directory_that_is_missing_is_an_error() {
     let dir = tempfile::tempdir().unwrap();
-    assert!(matches!(ensure(&dir.path().join("no/demo.db")), Err(Error::File(_))));
+    assert!(matches!(
+        ensure(&dir.path().join("no/demo.db")),
+        Err(Error::File(_))
+    ));
 }
