@@ -283,3 +283,6 @@ impl Out {
         effects
     }
 }
+
+#[cfg(test)]
+mod tests;

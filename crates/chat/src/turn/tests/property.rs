@@ -1,0 +1,167 @@
+//! Whatever happens, in whatever order, the engine keeps its contract.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    world::{Append, Stale, Step, World},
+    *,
+};
+
+proptest! {
+    #![proptest_config(cases(512))]
+
+    /// The world checks each effect as it comes and each log at its end.
+    #[test]
+    fn every_turn_keeps_the_contract_and_ends(limits in limits(), steps in vec(step(), 0..80)) {
+        let mut world = World::new(limits);
+        for step in &steps {
+            world.step(step);
+        }
+        world.settle();
+        world.check_end();
+        check_limits(limits, &world.log);
+    }
+}
+
+proptest! {
+    #![proptest_config(cases(48))]
+
+    /// Wherever its log ends, a turn goes on from there, and starts nothing that it has started.
+    #[test]
+    fn a_turn_can_be_taken_up_after_any_append(limits in limits(), steps in vec(step(), 0..60)) {
+        let mut world = World::new(limits);
+        for step in &steps {
+            world.step(step);
+        }
+        world.settle();
+        for end in world.appends {
+            let mut taken_up = World::after_crash(limits, world.log[..end].to_vec());
+            taken_up.settle();
+            taken_up.check_end();
+        }
+    }
+}
+
+/// Without a file of past failures: a failing case is printed, and becomes a test of its own.
+fn cases(cases: u32) -> ProptestConfig {
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+fn check_limits(limits: TurnLimits, log: &[Event]) {
+    let mut run = std::collections::BTreeSet::new();
+    let mut notices = 0;
+    for event in log {
+        match event {
+            Event::RoundStarted { round, .. } => assert!(round.0 <= limits.rounds),
+            Event::CallStarted { call, .. } => {
+                run.insert(*call);
+            }
+            Event::Notice { .. } => notices += 1,
+            _ => {}
+        }
+    }
+    assert!(run.len() <= usize::try_from(limits.calls).unwrap());
+    assert!(notices < 200, "{notices}");
+}
+
+fn limits() -> impl Strategy<Value = TurnLimits> {
+    (1..6_u32, 1..60_u32).prop_map(|(rounds, calls)| TurnLimits { rounds, calls })
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let n = any::<u8>;
+    prop_oneof![
+        4 => n().prop_map(Step::Catalog),
+        8 => (vec(n(), 0..14), end()).prop_map(|(calls, end)| Step::Round { calls, end }),
+        1 => vec(n(), 30..40).prop_map(|calls| Step::Round { calls, end: RoundEnd::Calls }),
+        3 => (retry(), partial()).prop_map(|(retry, partial)| Step::RoundFails(retry, partial)),
+        6 => n().prop_map(Step::Accept),
+        8 => (n(), refusal()).prop_map(|(n, refusal)| Step::Refuse(n, refusal)),
+        10 => (n(), outcome()).prop_map(|(n, outcome)| Step::End(n, outcome)),
+        5 => (reason(), proptest::option::of(n())).prop_map(|(r, s)| Step::Unpark(r, s)),
+        6 => (n(), said()).prop_map(|(n, answer)| Step::Answer(n, answer)),
+        5 => n().prop_map(Step::Time),
+        1 => by().prop_map(Step::Cancel),
+        6 => stale().prop_map(Step::Stale),
+        1 => Just(Step::Crash),
+        1 => prop_oneof![Just(Append::Lost), Just(Append::Done)].prop_map(Step::CrashAt),
+        4 => Just(Step::Back),
+    ]
+    .prop_flat_map(rarely_lost)
+}
+
+/// A lost log ends everything, so it comes rarely.
+fn rarely_lost(step: Step) -> impl Strategy<Value = Step> {
+    prop_oneof![400 => Just(step), 1 => Just(Step::LogLost)]
+}
+
+fn stale() -> impl Strategy<Value = Stale> {
+    let n = any::<u8>;
+    prop_oneof![
+        Just(Stale::Start),
+        n().prop_map(Stale::RoundEnded),
+        n().prop_map(Stale::RoundFailed),
+        n().prop_map(Stale::Accepted),
+        (n(), refusal()).prop_map(|(n, refusal)| Stale::Refused(n, refusal)),
+        n().prop_map(Stale::Ended),
+        n().prop_map(Stale::Answered),
+        n().prop_map(Stale::Timer),
+    ]
+}
+
+fn end() -> impl Strategy<Value = RoundEnd> {
+    prop_oneof![
+        8 => Just(RoundEnd::Calls),
+        2 => Just(RoundEnd::Stop),
+        1 => Just(RoundEnd::Length),
+        1 => Just(RoundEnd::Filtered),
+    ]
+}
+
+fn retry() -> impl Strategy<Value = Retry> {
+    prop_oneof![
+        1 => Just(Retry::Never),
+        6 => proptest::option::of(0..100_000_u64).prop_map(Retry::After),
+        1 => Just(Retry::Aborted),
+    ]
+}
+
+fn partial() -> impl Strategy<Value = Partial> {
+    prop_oneof![Just(Partial::Nothing), Just(Partial::Shown)]
+}
+
+fn refusal() -> impl Strategy<Value = Refusal> {
+    prop_oneof![
+        3 => Just(Refusal::StaleToken),
+        3 => Just(Refusal::NeedsConnect),
+        1 => Just(Refusal::Denied),
+        1 => Just(Refusal::TooLarge),
+        2 => Just(Refusal::SessionGone),
+        2 => Just(Refusal::HeaderMismatch),
+    ]
+}
+
+fn outcome() -> impl Strategy<Value = Outcome> {
+    prop_oneof![
+        Just(Outcome::Ok),
+        Just(Outcome::ToolError),
+        Just(Outcome::Timeout),
+        Just(Outcome::Cancelled),
+        Just(Outcome::ProtocolError),
+    ]
+}
+
+fn reason() -> impl Strategy<Value = ParkReason> {
+    prop_oneof![Just(ParkReason::StaleToken), Just(ParkReason::NeedsConnect)]
+}
+
+fn said() -> impl Strategy<Value = Answer> {
+    prop_oneof![
+        3 => Just(Answer::Approve),
+        1 => Just(Answer::Deny { reason: "no".into() }),
+    ]
+}
+
+fn by() -> impl Strategy<Value = CancelBy> {
+    prop_oneof![Just(CancelBy::User), Just(CancelBy::Recovery)]
+}
