@@ -298,22 +298,21 @@ async fn transcript(
             Err(error) => tracing::warn!(%turn, %error, "a transcript is folded anew"),
         }
     }
-    Ok(fold(conn, turn, tasks).await?.0)
+    fold(conn, turn, tasks).await
 }
 
-/// Folds a turn's log, event by event, and returns the number of its last one.
+/// Folds a turn's log, event by event.
 pub(crate) async fn fold(
     conn: &mut SqliteConnection,
     turn: &TurnId,
     tasks: &TaskTracker,
-) -> Result<(Transcript, u64), StoreError> {
-    let (mut transcript, mut seq) = (Transcript::default(), 0);
+) -> Result<Transcript, StoreError> {
+    let mut transcript = Transcript::default();
     let mut events = Events::read(conn, turn, 0, tasks);
     while let Some(logged) = events.next().await? {
-        seq = logged.seq;
         transcript.apply(&logged);
     }
-    Ok((transcript, seq))
+    Ok(transcript)
 }
 
 async fn owns_turn(

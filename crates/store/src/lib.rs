@@ -18,6 +18,7 @@ mod turn_log;
 mod turn_writes;
 
 mod body;
+mod event_row;
 mod open;
 mod writer;
 

@@ -155,11 +155,11 @@ impl Store {
     /// the append checks.
     async fn fold_with(&self, append: &Append) -> Result<Transcript, AppendError> {
         let mut conn = self.0.readers.acquire().await.map_err(StoreError::from)?;
-        let (mut transcript, seq) = fold(&mut conn, &append.turn, &self.0.tasks).await?;
-        if seq != append.expected_seq {
+        let mut transcript = fold(&mut conn, &append.turn, &self.0.tasks).await?;
+        if transcript.seq != append.expected_seq {
             return Err(AppendError::Lost);
         }
-        for (seq, event) in (seq + 1..).zip(&append.events) {
+        for (seq, event) in (append.expected_seq + 1..).zip(&append.events) {
             transcript.apply(&Logged {
                 seq,
                 at: append.at,

@@ -7,17 +7,13 @@ use crate::{AppendError, ConversationRow, OpenTurnError};
 
 /// The fold of a turn's log as it is read.
 async fn folded(db: &Db, turn: &str) -> Transcript {
-    let mut transcript = Transcript::default();
-    for logged in db
-        .store
-        .log(&ana(), &turn.into(), 0)
-        .await
-        .unwrap()
-        .unwrap()
-    {
-        transcript.apply(&logged);
-    }
-    transcript
+    Transcript::fold(
+        &db.store
+            .log(&ana(), &turn.into(), 0)
+            .await
+            .unwrap()
+            .unwrap(),
+    )
 }
 
 #[tokio::test]
