@@ -1,4 +1,5 @@
 //! Every exchange with somebody else's server, and the tap on it.
 
 pub mod http;
+pub mod llm;
 pub mod tap;

@@ -1,0 +1,129 @@
+//! Sends async-openai's requests through `wire::http`, and hands it only answers that it can read.
+
+use std::{sync::Arc, time::Duration};
+
+use async_openai::{error::OpenAIError, middleware::HttpRequestFactory};
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt, future::BoxFuture};
+use http::HeaderMap;
+use thiserror::Error;
+
+use super::{
+    fault::Fault,
+    link::{Link, metered},
+    words::Words,
+};
+use crate::{http::Http, tap::Context};
+
+/// Bytes of an error's body that are read.
+const ERROR_BODY_BYTES: usize = 64 * 1024;
+
+/// How long an error's body may take after its headers.
+const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
+
+/// A fault on its way through async-openai.
+#[derive(Debug, Error)]
+#[error("the model request failed")]
+pub(super) struct Failed(pub(super) Fault);
+
+/// The service that async-openai sends with, for one round.
+pub(super) fn service(
+    http: Http,
+    context: Context,
+    link: Arc<Link>,
+) -> impl tower::Service<
+    HttpRequestFactory,
+    Response = reqwest::Response,
+    Error = OpenAIError,
+    Future = BoxFuture<'static, Result<reqwest::Response, OpenAIError>>,
+> + Clone
++ Send
++ Sync
++ 'static {
+    tower::service_fn(move |factory: HttpRequestFactory| {
+        let (http, context, link) = (http.clone(), context.clone(), Arc::clone(&link));
+        let answered = async move {
+            let request = factory.build().await?;
+            let answer = answer(&http, request, context).await;
+            let answer = answer.map_err(|fault| OpenAIError::Boxed(Failed(fault).into()))?;
+            let body = reqwest::Body::wrap_stream(metered(answer.bytes_stream(), link));
+            Ok(reqwest::Response::from(http::Response::new(body)))
+        };
+        Box::pin(answered) as BoxFuture<'static, _>
+    })
+}
+
+/// Sends a request; an answer has a status of success.
+pub(super) async fn answer(
+    http: &Http,
+    request: reqwest::Request,
+    context: Context,
+) -> Result<reqwest::Response, Fault> {
+    let answer = http
+        .send_model(request, context)
+        .await
+        .map_err(Fault::Http)?;
+    let status = answer.status();
+    if status.is_success() {
+        return Ok(answer);
+    }
+    let retry_after = retry_after(answer.headers());
+    let body = tokio::time::timeout(ERROR_BODY_TIME, start_of(answer))
+        .await
+        .unwrap_or_default();
+    let words = Words::of_body(&body);
+    Err(Fault::Status {
+        status: status.as_u16(),
+        retry_after,
+        words,
+    })
+}
+
+/// As much of a body as is read of an error's.
+async fn start_of(answer: reqwest::Response) -> Bytes {
+    let mut body = answer.bytes_stream();
+    let mut start = BytesMut::new();
+    while let Some(Ok(bytes)) = body.next().await {
+        let room = ERROR_BODY_BYTES - start.len();
+        start.extend_from_slice(bytes.get(..room).unwrap_or(&bytes));
+        if start.len() == ERROR_BODY_BYTES {
+            break;
+        }
+    }
+    start.freeze()
+}
+
+/// The wait that the endpoint asks for (RFC 9110, section 10.2.3, as seconds; dates are not read).
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
+    let seconds = number("retry-after-ms")
+        .map(|ms| ms / 1000.0)
+        .or_else(|| number("retry-after"));
+    Duration::try_from_secs_f64(seconds?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_as_seconds() {
+        let read = |name: &'static str, value: &'static str| {
+            retry_after(&HeaderMap::from_iter([(
+                http::HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )]))
+        };
+        assert_eq!(read("retry-after", "3"), Some(Duration::from_secs(3)));
+        assert_eq!(read("retry-after", "0.5"), Some(Duration::from_millis(500)));
+        assert_eq!(
+            read("retry-after-ms", "250"),
+            Some(Duration::from_millis(250))
+        );
+        for none in ["-1", "x", "", "NaN", "inf", "Sun, 22 Nov 2026 13:00:00 GMT"] {
+            assert_eq!(read("retry-after", none), None, "{none}");
+        }
+    }
+}
