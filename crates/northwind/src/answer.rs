@@ -223,3 +223,46 @@ impl Lines {
         text
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn rows(rows: Vec<Vec<Value>>) -> RowSet {
+        RowSet {
+            columns: vec!["a|b".to_owned(), "c".to_owned()],
+            row_count: rows.len(),
+            rows,
+            truncated: false,
+        }
+    }
+
+    #[test]
+    fn rows_are_a_table_that_no_value_breaks() {
+        let set = rows(vec![
+            vec![json!("x|y\nz"), json!(null)],
+            vec![json!(1.5), json!({ "blob_bytes": 3, "hex": "00ff10" })],
+        ]);
+        assert_eq!(
+            table(&set),
+            "| a\\|b | c |\n|---|---|\n| x\\|y\\nz | NULL |\n\
+             | 1.5 | BLOB of 3 bytes, \"00ff10\" |\n\n2 row(s)."
+        );
+    }
+
+    #[test]
+    fn text_is_bounded_and_says_what_it_leaves_out() {
+        let long = "é".repeat(2 * MAX_CELL_CHARS);
+        let set = rows(vec![vec![json!(long), json!(1)]; 100]);
+        let text = table(&set);
+        assert!(text.len() < MAX_TEXT_BYTES + 100, "{}", text.len());
+        assert!(text.contains("é… | 1 |"));
+        assert!(
+            text.contains("100 row(s); the last 80 lines are not in this text."),
+            "{}",
+            &text[text.len() - 80..]
+        );
+    }
+}

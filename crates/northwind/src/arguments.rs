@@ -30,7 +30,7 @@ pub(crate) struct DescribeTable {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ReadQuery {
-    /// One statement in `SQLite`'s SQL that only reads: `SELECT`, `WITH … SELECT`, `VALUES`, `EXPLAIN`.
+    /// One statement in SQLite's SQL that only reads: `SELECT`, `WITH … SELECT`, `VALUES`, `EXPLAIN`.
     pub(crate) query: String,
     /// Values for the statement's `?` parameters, in order.
     #[serde(default)]
@@ -38,7 +38,7 @@ pub(crate) struct ReadQuery {
     pub(crate) params: Vec<Value>,
     /// The most rows to return.
     #[serde(default = "default_limit")]
-    #[schemars(range(min = 1, max = 10_000))]
+    #[schemars(schema_with = "limit_schema")]
     pub(crate) limit: usize,
 }
 
@@ -46,7 +46,7 @@ pub(crate) struct ReadQuery {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WriteQuery {
-    /// One statement in `SQLite`'s SQL that changes rows or schema: `INSERT`, `UPDATE`, `DELETE`, `CREATE`, `ALTER`, `DROP`.
+    /// One statement in SQLite's SQL that changes rows or schema: `INSERT`, `UPDATE`, `DELETE`, `CREATE`, `ALTER`, `DROP`.
     pub(crate) query: String,
     /// Values for the statement's `?` parameters, in order.
     #[serde(default)]
@@ -77,6 +77,10 @@ pub(crate) fn parse<T: DeserializeOwned>(arguments: Option<JsonObject>) -> Resul
 /// Rows of a `RETURNING` that are kept.
 pub(crate) fn default_limit() -> usize {
     DEFAULT_LIMIT
+}
+
+fn limit_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "integer", "minimum": 1, "maximum": MAX_LIMIT })
 }
 
 fn params_schema(_: &mut SchemaGenerator) -> Schema {

@@ -162,7 +162,8 @@ impl Progress {
         ticks.tick().await;
         loop {
             ticks.tick().await;
-            let seconds = started.elapsed().as_secs_f64();
+            // Tenths are enough, and more of them between two ticks than one.
+            let seconds = (started.elapsed().as_secs_f64() * 10.0).floor() / 10.0;
             let message = format!("running for {seconds:.1} s, {} rows so far", meter.rows());
             let told =
                 ProgressNotificationParam::new(self.token.clone(), seconds).with_message(message);

@@ -1,6 +1,12 @@
 //! The `northwind` program: arguments, logs and signals around [`northwind::serve`].
 
-use std::{error::Error, io::Write, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    error::Error,
+    io::{IsTerminal, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use clap::Parser;
 use northwind::{Options, Source, serve};
@@ -83,6 +89,7 @@ async fn main() -> ExitCode {
             EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,rmcp=warn")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .init();
     match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,

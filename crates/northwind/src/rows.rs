@@ -204,11 +204,10 @@ fn show(value: ValueRef<'_>, bound: usize) -> (Value, usize, bool) {
                 // Writing to a string does not fail.
                 let _ = write!(hex, "{byte:02x}");
             }
-            let fit = bytes.len() <= BLOB_PREFIX_BYTES;
             (
                 json!({ "blob_bytes": bytes.len(), "hex": hex }),
                 4 * BLOB_PREFIX_BYTES,
-                fit,
+                true,
             )
         }
     }

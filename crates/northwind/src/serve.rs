@@ -6,7 +6,7 @@ use axum::Router;
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
-use tokio::{net::TcpListener, sync::Semaphore};
+use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{database::Database, demo, journal::Journal, listen, tools::Northwind};
@@ -20,6 +20,9 @@ const MAX_PEERS: usize = 1024;
 /// The largest request body, bytes. Statements are far smaller (`database::MAX_SQL_BYTES`); the
 /// rest is room for parameters.
 const MAX_REQUEST_BYTES: usize = 1024 * 1024;
+
+/// How long shutdown waits for tasks that were told to end.
+const MAX_SHUTDOWN: Duration = Duration::from_secs(5);
 
 /// Origins of pages on this machine, on any port. A program sends no `Origin`.
 const LOOPBACK_ORIGINS: [&str; 6] = [
@@ -134,7 +137,9 @@ pub async fn serve(
     listen::run(listener, app, &tracker, &stop).await;
     stop.cancel();
     tracker.close();
-    tracker.wait().await;
+    if timeout(MAX_SHUTDOWN, tracker.wait()).await.is_err() {
+        tracing::warn!(tasks = tracker.len(), "gave up waiting for tasks to end");
+    }
     Ok(())
 }
 

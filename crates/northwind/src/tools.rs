@@ -1,10 +1,6 @@
 //! The MCP server: its tools, and each call from its start to its end.
 
-use std::{
-    convert::Infallible,
-    future::pending,
-    sync::{Arc, LazyLock},
-};
+use std::{convert::Infallible, future::pending, sync::Arc};
 
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
@@ -17,15 +13,19 @@ use rmcp::{
     service::RequestContext,
 };
 use schemars::JsonSchema;
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use crate::{
     answer::{Rows, Written},
     arguments::{DescribeTable, ListTables, ReadQuery, WriteQuery},
     call::{self, Call},
     database::Database,
-    journal::Journal,
+    journal::{Journal, Outcome},
     schema::{Description, TableList},
 };
 
@@ -39,12 +39,16 @@ pub(crate) struct Northwind {
     journal: Journal,
     tracker: TaskTracker,
     stop: CancellationToken,
-    /// Its place among the peers that are served at once.
-    #[expect(
-        dead_code,
-        reason = "held, so that it is free again when the peer is gone"
-    )]
-    seat: Option<Arc<OwnedSemaphorePermit>>,
+    #[expect(dead_code, reason = "held until the peer is gone")]
+    seat: Option<Arc<Seat>>,
+}
+
+/// A peer's place among those that are served at once.
+#[derive(Debug)]
+struct Seat {
+    _permit: OwnedSemaphorePermit,
+    /// So that shutdown waits for the peer, whose tasks are rmcp's.
+    _joined: TaskTrackerToken,
 }
 
 /// The tools by name.
@@ -73,7 +77,11 @@ impl Northwind {
     }
 
     /// This server for one more peer.
-    pub(crate) fn seated(&self, seat: OwnedSemaphorePermit) -> Self {
+    pub(crate) fn seated(&self, permit: OwnedSemaphorePermit) -> Self {
+        let seat = Seat {
+            _permit: permit,
+            _joined: self.tracker.token(),
+        };
         Self {
             seat: Some(Arc::new(seat)),
             ..self.clone()
@@ -130,7 +138,7 @@ impl ServerHandler for Northwind {
                 ErrorData::internal_error("the call journal cannot be written", None)
             })?;
         let Some(tool) = tool else {
-            drop(entry);
+            entry.end(Outcome::Error);
             return Err(ErrorData::invalid_params(
                 format!("unknown tool: {}", request.name),
                 None,
@@ -229,7 +237,11 @@ impl ToolName {
 }
 
 fn input_schema<A: JsonSchema + 'static>() -> Arc<JsonObject> {
-    static NONE: LazyLock<Arc<JsonObject>> = LazyLock::new(Arc::default);
     // It fails only for a type that is no object, and the arguments of every tool are structs.
-    schema_for_input::<A>().unwrap_or_else(|_| Arc::clone(&NONE))
+    let mut schema = schema_for_input::<A>().unwrap_or_default();
+    // Some model endpoints refuse a function whose parameters do not even say that there are none.
+    Arc::make_mut(&mut schema)
+        .entry("properties")
+        .or_insert_with(|| Value::Object(JsonObject::new()));
+    schema
 }
