@@ -230,6 +230,14 @@ fn fit(catalogs: Vec<Arc<Catalog>>) -> (Vec<Arc<Catalog>>, Vec<String>) {
     (kept, left_out)
 }
 
+/// A name that endpoints take for a function, whatever the model wrote: a call of a function that
+/// does not exist stays in the history too, and one illegal name makes the whole request fail.
+pub(crate) fn legal_name(name: &str) -> String {
+    let mut legal = names::sanitised(name);
+    legal.truncate(limits::FUNCTION_NAME_BYTES);
+    legal
+}
+
 fn target(catalog: &Catalog, tool: &Tool) -> Target {
     Target {
         server: catalog.server.clone(),

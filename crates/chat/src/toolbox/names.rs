@@ -74,7 +74,7 @@ impl<'a> Draft<'a> {
 }
 
 /// The text with every character that is not allowed replaced: ASCII, so that bytes are characters.
-fn sanitised(text: &str) -> String {
+pub(super) fn sanitised(text: &str) -> String {
     let legal = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     let mut name: String = text
         .chars()
