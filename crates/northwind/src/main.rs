@@ -153,7 +153,12 @@ fn chain(error: &dyn Error) -> String {
     while let Some(error) = cause {
         line.push_str(": ");
         line.push_str(&error.to_string());
-        cause = error.source();
+        // SQLite's own cause only says the same again, with its number.
+        cause = if error.is::<rusqlite::Error>() {
+            None
+        } else {
+            error.source()
+        };
     }
     line
 }
