@@ -70,7 +70,12 @@ impl Catalog {
         tools.dedup_by(|later, first| later.name == first.name);
         let server = server.into();
         let hash = hash(&server, &tools);
-        Self { server, hash, tools, broken }
+        Self {
+            server,
+            hash,
+            tools,
+            broken,
+        }
     }
 }
 

@@ -1,0 +1,70 @@
+//! Every bound of the engine and of what passes through it, each with its unit and its reason.
+
+use std::time::Duration;
+
+/// Bytes of a user's message: a long document pasted whole, and well under any model's context.
+pub const MESSAGE_BYTES: usize = 256 * 1024;
+
+/// Bytes of a result that are kept: what the JSON body of one MCP answer may have.
+pub const RESULT_KEPT_BYTES: usize = 16 * 1024 * 1024;
+
+/// Bytes of a result that the model is shown, by default: some 12,000 tokens.
+pub const RESULT_SHOWN_BYTES: usize = 48 * 1024;
+
+/// Calls of one round; more are refused with `limit`: a model that asks for more has lost itself.
+pub const CALLS_PER_ROUND: usize = 32;
+
+/// Calls of one turn running at once: enough to be parallel, few enough for a server to stand.
+pub const CALLS_AT_ONCE: usize = 8;
+
+/// Calls of one turn running at once against one server.
+pub const CALLS_AT_ONCE_PER_SERVER: usize = 4;
+
+/// Functions offered in one request: `OpenAI` and Azure refuse more than 128.
+pub const FUNCTIONS: usize = 128;
+
+/// Bytes of a function's name (`^[a-zA-Z0-9_-]{1,64}$`).
+pub const FUNCTION_NAME_BYTES: usize = 64;
+
+/// Characters of a function's description (`OpenAI`'s limit).
+pub const FUNCTION_DESCRIPTION_CHARS: usize = 1024;
+
+/// How long running calls have to end after a cancel before their outcome is `unknown`.
+pub const CANCEL_GRACE: Duration = Duration::from_secs(3);
+
+/// How long a parked call waits for its owner.
+pub const PARKED: Duration = Duration::from_secs(30 * 60);
+
+/// How often a call may be parked: a server that refuses every token must not be asked for ever.
+pub const PARKINGS: u32 = 2;
+
+/// How often a call is started again after `session_gone` or `header_mismatch`.
+pub const RESTARTS: u32 = 1;
+
+/// How often a model round is sent again.
+pub const ROUND_RETRIES: u32 = 2;
+
+/// The wait before the first retry of a round when the endpoint names none; doubled each time.
+pub const ROUND_RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// The longest wait before a retry, whatever the endpoint asks for.
+pub const ROUND_RETRY_CAP: Duration = Duration::from_secs(20);
+
+/// Notices of one turn about inputs that changed nothing: enough to see that something strays, and
+/// no flood, whatever a server or a page repeats.
+pub const STRAY_NOTICES: u32 = 8;
+
+/// The limits of a turn that an operator can set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TurnLimits {
+    /// Model rounds of a turn; the last one is sent with `tool_choice: "none"`.
+    pub rounds: u32,
+    /// Calls of a turn.
+    pub calls: u32,
+}
+
+impl Default for TurnLimits {
+    fn default() -> Self {
+        Self { rounds: 32, calls: 128 }
+    }
+}
