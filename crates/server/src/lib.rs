@@ -1,1 +1,82 @@
 //! Toolgate itself: the turn driver, identity, the page and the API.
+//!
+//! [`serve`] is the program; `main.rs` only finds its settings and its signals.
+
+pub mod routes;
+
+pub mod app;
+pub mod config;
+pub mod identity;
+
+pub mod context;
+pub mod live;
+pub mod servers;
+pub mod tokens;
+pub mod turns;
+
+mod api;
+mod clock;
+mod driver;
+mod error;
+mod gate;
+mod streams;
+
+use std::{io, sync::Arc};
+
+use axum::serve::ListenerExt as _;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use app::{App, SetupError};
+pub use config::Config;
+
+/// Why Toolgate could not start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// Something it needs could not be set up.
+    #[error(transparent)]
+    Setup(#[from] SetupError),
+    /// The listener failed.
+    #[error("cannot serve")]
+    Io(#[from] io::Error),
+}
+
+/// Serves the page and the API on `listener` until `shutdown`; then puts running turns down, so
+/// that the next start takes them up again, and returns with every task ended.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), ServeError> {
+    let tasks = TaskTracker::new();
+    // What fails below must still end what was begun.
+    let ended = shutdown.child_token();
+    let result = run(&config, listener, &tasks, &ended).await;
+    ended.cancel();
+    tasks.close();
+    tasks.wait().await;
+    result
+}
+
+async fn run(
+    config: &Config,
+    listener: TcpListener,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> Result<(), ServeError> {
+    let app = Arc::new(App::new(config, tasks, shutdown).await?);
+    app.recover().await?;
+    app.keep_house();
+    let address = listener.local_addr()?;
+    tracing::info!(%address, public_url = %config.public_url, "toolgate is ready");
+    let listener = listener.tap_io(|stream| {
+        // Small events must not wait for more to come.
+        let _best_effort = stream.set_nodelay(true);
+    });
+    let served = axum::serve(listener, routes::router(Arc::clone(&app)))
+        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
+        .await;
+    shutdown.cancel();
+    app.put_down().await;
+    Ok(served?)
+}

@@ -1,1 +1,131 @@
-fn main() {}
+//! The `toolgate` program.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use server::config::{Config, Layered};
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing_subscriber::EnvFilter;
+
+/// The exit code of a start that the settings stopped (`EX_CONFIG` of sysexits.h).
+const BAD_SETTINGS: u8 = 78;
+
+/// What is logged unless `RUST_LOG` says otherwise: the libraries write whole payloads.
+const LOG_FILTER: &str = "info,rmcp=warn,async_openai=off";
+
+/// An MCP host that runs behind Pomerium: any OpenAI-compatible model gets your company's tools.
+///
+/// Settings come from the environment and from toolgate.toml; the README lists them.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The settings file. Default: toolgate.toml, if there is one.
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Serves the page and the API (the default).
+    Serve,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let (Some(Command::Serve) | None) = arguments.command;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| LOG_FILTER.into());
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .init();
+    match start(arguments.config).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failed { message, code }) => {
+            complain(&message);
+            code
+        }
+    }
+}
+
+/// Why the program ends, in one line.
+struct Failed {
+    message: String,
+    code: ExitCode,
+}
+
+async fn start(file: Option<PathBuf>) -> Result<(), Failed> {
+    let file = file.or_else(|| Some(PathBuf::from("toolgate.toml")).filter(|path| path.exists()));
+    let source = Layered::load(file.as_deref()).map_err(bad_settings)?;
+    let config = Config::read(&source).map_err(bad_settings)?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| Failed {
+            message: format!(
+                "TOOLGATE_LISTEN: cannot listen on {}: {error}",
+                config.listen
+            ),
+            code: ExitCode::from(BAD_SETTINGS),
+        })?;
+    let tasks = TaskTracker::new();
+    let shutdown = CancellationToken::new();
+    let signalled = shutdown.clone();
+    tasks.spawn(async move {
+        signal().await;
+        tracing::info!("stopping: running turns are put down for the next start");
+        signalled.cancel();
+    });
+    let served = server::serve(config, listener, shutdown).await;
+    served.map_err(|error| Failed {
+        message: chain(&error),
+        code: ExitCode::FAILURE,
+    })
+}
+
+/// Waits for SIGTERM or ctrl-c.
+async fn signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _unavailable = tokio::signal::ctrl_c().await;
+}
+
+fn bad_settings(error: impl std::error::Error) -> Failed {
+    Failed {
+        message: error.to_string(),
+        code: ExitCode::from(BAD_SETTINGS),
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line a person reads when the start fails"
+)]
+fn complain(message: &str) {
+    eprintln!("toolgate: {message}");
+}

@@ -1,0 +1,305 @@
+//! JSON for everything the pages do.
+
+pub(crate) mod events;
+
+use std::collections::HashMap;
+
+use axum::{
+    Json,
+    extract::{Path, Query, State, rejection::JsonRejection},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use chat::{
+    event::{Answer, ServerState},
+    failure::Failure,
+    ids::{CallId, ConversationId, QuestionId, TurnId},
+    transcript::Transcript,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::AppState,
+    error::Problem,
+    gate::Caller,
+    servers::Known,
+    turns::{Post, Posted},
+};
+
+/// Conversations a list holds, the last used.
+pub(crate) const CONVERSATIONS: u32 = 100;
+
+/// Who the caller is, and how long their token has.
+#[derive(Serialize)]
+pub(crate) struct SessionBody {
+    subject: String,
+    name: String,
+    email: Option<String>,
+    /// Seconds that the newest token of the session has at most.
+    token_seconds: Option<u64>,
+}
+
+/// `GET /api/session`. A 401 here, to a page whose stream ended, means: sign in again.
+pub(crate) async fn session(State(app): State<AppState>, caller: Caller) -> Json<SessionBody> {
+    let age = caller.session.age();
+    Json(SessionBody {
+        subject: caller.person.subject.0,
+        name: caller.person.name,
+        email: caller.person.email,
+        token_seconds: age.map(|age| app.token_life.saturating_sub(age).as_secs()),
+    })
+}
+
+/// A server as the API shows it.
+#[derive(Serialize)]
+pub(crate) struct ServerBody {
+    name: String,
+    description: Option<String>,
+    url: String,
+    state: ServerState,
+    failure: Option<Failure>,
+    tools: Vec<ToolBody>,
+}
+
+/// A tool as the API shows it.
+#[derive(Serialize)]
+pub(crate) struct ToolBody {
+    name: String,
+    title: Option<String>,
+    description: Option<String>,
+}
+
+/// `GET /api/servers`: what is known of the caller's servers.
+pub(crate) async fn servers(State(app): State<AppState>, caller: Caller) -> Json<Vec<ServerBody>> {
+    let servers = app.context.servers.of(&caller.person.subject).all();
+    Json(servers.into_iter().map(ServerBody::from).collect())
+}
+
+/// `POST /api/servers`: tries every server again and says what became of them.
+pub(crate) async fn try_servers(
+    State(app): State<AppState>,
+    caller: Caller,
+) -> Json<Vec<ServerBody>> {
+    app.try_servers(&caller.session).await;
+    servers(State(app), caller).await
+}
+
+impl From<Known> for ServerBody {
+    fn from(known: Known) -> Self {
+        let tools = known.catalog.iter().flat_map(|catalog| &catalog.tools);
+        Self {
+            tools: tools
+                .map(|tool| ToolBody {
+                    name: tool.name.clone(),
+                    title: tool.title.clone(),
+                    description: tool.description.clone(),
+                })
+                .collect(),
+            name: known.route.name,
+            description: known.route.description,
+            url: known.route.url.into(),
+            state: known.state,
+            failure: known.failure,
+        }
+    }
+}
+
+/// A conversation in a list.
+#[derive(Serialize)]
+pub(crate) struct ConversationBody {
+    id: ConversationId,
+    title: String,
+    created_at: i64,
+    updated_at: i64,
+    /// The turn that runs in it.
+    running: Option<TurnId>,
+}
+
+impl From<store::ConversationRow> for ConversationBody {
+    fn from(row: store::ConversationRow) -> Self {
+        Self {
+            id: row.id,
+            title: row.title,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+            running: row.open_turn,
+        }
+    }
+}
+
+/// `GET /api/conversations`: the caller's, those last used first.
+pub(crate) async fn conversations(
+    State(app): State<AppState>,
+    caller: Caller,
+) -> Result<Json<Vec<ConversationBody>>, Problem> {
+    let store = &app.context.store;
+    let rows = store
+        .conversations(&caller.person.subject, None, CONVERSATIONS)
+        .await?;
+    Ok(Json(rows.into_iter().map(ConversationBody::from).collect()))
+}
+
+/// A conversation with its turns.
+#[derive(Serialize)]
+pub(crate) struct WholeConversation {
+    #[serde(flatten)]
+    conversation: ConversationBody,
+    turns: Vec<TurnBody>,
+}
+
+/// A turn.
+#[derive(Serialize)]
+pub(crate) struct TurnBody {
+    id: TurnId,
+    transcript: Transcript,
+}
+
+/// `GET /api/conversations/{conversation}`: all of it, oldest turn first.
+pub(crate) async fn conversation(
+    State(app): State<AppState>,
+    Path(id): Path<ConversationId>,
+    caller: Caller,
+) -> Result<Json<WholeConversation>, Problem> {
+    let subject = &caller.person.subject;
+    let row = app.context.store.conversation(subject, &id).await?;
+    let row = row.ok_or_else(|| Problem::not_found("conversation"))?;
+    let turns = app
+        .context
+        .store
+        .turns(subject, &id)
+        .await?
+        .unwrap_or_default();
+    Ok(Json(WholeConversation {
+        conversation: row.into(),
+        turns: turns
+            .into_iter()
+            .map(|row| TurnBody {
+                id: row.turn,
+                transcript: row.transcript,
+            })
+            .collect(),
+    }))
+}
+
+/// A message to be posted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MessageBody {
+    message_id: String,
+    message: String,
+    #[serde(default)]
+    conversation: Option<ConversationId>,
+}
+
+/// `POST /api/messages`: begins a turn. The same `message_id` again finds the turn it began.
+pub(crate) async fn post_message(
+    State(app): State<AppState>,
+    caller: Caller,
+    body: Result<Json<MessageBody>, JsonRejection>,
+) -> Result<(StatusCode, Json<Posted>), Problem> {
+    let Json(body) = body.map_err(|rejection| rejected(&rejection))?;
+    let MessageBody {
+        message_id,
+        message,
+        conversation,
+    } = body;
+    let post = Post {
+        conversation,
+        message_id,
+        message,
+    };
+    let posted = app.turns.post(&caller.session, post).await?;
+    Ok((StatusCode::ACCEPTED, Json(posted)))
+}
+
+/// `GET /api/turns/{turn}`: the turn as it is now.
+pub(crate) async fn turn(
+    State(app): State<AppState>,
+    Path(id): Path<TurnId>,
+    caller: Caller,
+) -> Result<Json<TurnBody>, Problem> {
+    let transcript = app
+        .context
+        .store
+        .transcript(&caller.person.subject, &id)
+        .await?;
+    let transcript = transcript.ok_or_else(|| Problem::not_found("turn"))?;
+    Ok(Json(TurnBody { id, transcript }))
+}
+
+/// `POST /api/turns/{turn}/cancel`: asks the turn to stop. The body is `{}`.
+pub(crate) async fn cancel(
+    State(app): State<AppState>,
+    Path(id): Path<TurnId>,
+    caller: Caller,
+) -> Result<StatusCode, Problem> {
+    running(&app, &caller, &id).await?.cancel().await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// `POST /api/turns/{turn}/questions/{question}`: `{"kind": "approve"}`, or
+/// `{"kind": "deny", "reason": "…"}`.
+pub(crate) async fn answer(
+    State(app): State<AppState>,
+    Path((id, question)): Path<(TurnId, QuestionId)>,
+    caller: Caller,
+    body: Result<Json<Answer>, JsonRejection>,
+) -> Result<StatusCode, Problem> {
+    let Json(answer) = body.map_err(|rejection| rejected(&rejection))?;
+    let running = running(&app, &caller, &id).await?;
+    running.answer(&caller.session, question, answer).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// `GET /api/turns/{turn}/calls/{call}/result`: the whole result, as its server gave it; with
+/// `?download` as an attachment.
+pub(crate) async fn call_result(
+    State(app): State<AppState>,
+    Path((id, call)): Path<(TurnId, CallId)>,
+    Query(query): Query<HashMap<String, String>>,
+    caller: Caller,
+) -> Result<Response, Problem> {
+    let finished = app
+        .context
+        .store
+        .call_result(&caller.person.subject, &id, call)
+        .await?;
+    let finished = finished.ok_or_else(|| Problem::not_found("result"))?;
+    let mut response = Json(finished.result.raw).into_response();
+    if query.contains_key("download") {
+        let name = format!("attachment; filename=\"result-{call}.json\"");
+        if let Ok(value) = name.parse() {
+            response.headers_mut().insert("content-disposition", value);
+        }
+    }
+    Ok(response)
+}
+
+/// The answer to a URL that is none.
+pub(crate) async fn not_found() -> Problem {
+    Problem::not_found("page")
+}
+
+/// The caller's running turn. One that has ended is a conflict, one that never was is not found.
+async fn running(
+    app: &AppState,
+    caller: &Caller,
+    id: &TurnId,
+) -> Result<std::sync::Arc<crate::turns::Running>, Problem> {
+    let subject = &caller.person.subject;
+    if let Some(running) = app.turns.find(subject, id) {
+        return Ok(running);
+    }
+    match app.context.store.transcript(subject, id).await? {
+        Some(_) => Err(Problem::conflict("The answer is finished already.")),
+        None => Err(Problem::not_found("turn")),
+    }
+}
+
+fn rejected(rejection: &JsonRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        Problem::too_large(chat::limits::MESSAGE_BYTES)
+    } else {
+        Problem::bad_request(rejection.body_text())
+    }
+}

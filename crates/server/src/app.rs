@@ -1,0 +1,208 @@
+//! The long-lived handles of the program.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use axum::extract::FromRef;
+use chat::ids::ConversationId;
+use store::{OpenError, Store};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
+use wire::{
+    http::{Http, HttpOptions, install_crypto},
+    llm::{Endpoint, ModelClient, RoundTimeouts},
+    pomerium::Pomerium,
+    tap::TraceTap,
+};
+
+use crate::{
+    config::Config,
+    context::{Context, Settings},
+    identity::Verifier,
+    servers::{Servers, Setup},
+    streams::Streams,
+    tokens::{Session, Sessions},
+    turns::Turns,
+};
+
+/// How long running turns have to write down what they have when the program stops.
+const PUT_DOWN: Duration = Duration::from_secs(5);
+
+/// The scope of connections that are made only to look at a server.
+const LOOKING: &str = "looking";
+
+/// Everything a handler can need.
+pub struct App {
+    /// What turns work with.
+    pub context: Arc<Context>,
+    /// The running turns.
+    pub turns: Arc<Turns>,
+    /// Says who a caller is.
+    pub verifier: Verifier,
+    /// The open event streams.
+    pub streams: Streams,
+    /// The origin of the page.
+    pub public_url: Url,
+    /// How long an External Token lives.
+    pub token_life: Duration,
+}
+
+/// The state of the router.
+#[derive(Clone)]
+pub struct AppState(pub Arc<App>);
+
+impl FromRef<AppState> for Arc<App> {
+    fn from_ref(state: &AppState) -> Self {
+        Arc::clone(&state.0)
+    }
+}
+
+impl std::ops::Deref for AppState {
+    type Target = App;
+
+    fn deref(&self) -> &App {
+        &self.0
+    }
+}
+
+/// What could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The file of root certificates.
+    #[error("TOOLGATE_CA_FILE: cannot read {}: {source}", path.display())]
+    CaFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The way out.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(#[from] wire::http::SetupError),
+    /// The database.
+    #[error("TOOLGATE_DATABASE_URL: {0}")]
+    Store(#[from] OpenError),
+    /// The turns that were running when the last process ended.
+    #[error("the turns of the last run cannot be read: {0}")]
+    Recovery(#[from] store::StoreError),
+}
+
+impl App {
+    /// Opens the store and sets up the ways out; nothing is asked of anybody yet.
+    pub async fn new(
+        config: &Config,
+        tasks: &TaskTracker,
+        shutdown: &CancellationToken,
+    ) -> Result<Self, SetupError> {
+        install_crypto();
+        let http = Http::new(HttpOptions {
+            pomerium_addr: config.pomerium_addr.clone(),
+            ca_pem: ca_pem(config)?,
+            tap: Arc::new(TraceTap),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        })?;
+        let pomerium = Pomerium::new(http.clone(), config.public_url.clone());
+        let model = ModelClient::new(
+            http.clone(),
+            Endpoint {
+                base_url: config.openai_base_url.clone(),
+                api_key: config.openai_api_key.clone(),
+            },
+            RoundTimeouts {
+                first_byte: config.round_first_byte,
+                idle: config.round_idle,
+            },
+        );
+        let setup = Setup {
+            http,
+            max_request_bytes: config.mcp_max_request_bytes,
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        };
+        let context = Arc::new(Context {
+            store: Store::open(&config.database_url, tasks).await?,
+            model,
+            servers: Servers::new(pomerium.clone(), setup),
+            sessions: Sessions::default(),
+            settings: Settings::of(config),
+            tasks: tasks.clone(),
+            shutdown: shutdown.clone(),
+        });
+        Ok(Self {
+            turns: Arc::new(Turns::new(Arc::clone(&context), config.model.clone())),
+            context,
+            verifier: Verifier::new(pomerium, config.public_host()),
+            streams: Streams::default(),
+            public_url: config.public_url.clone(),
+            token_life: config.token_life,
+        })
+    }
+
+    /// How long an event stream lives: it ends while its token still works, and the one that comes
+    /// in its place brings a new one.
+    pub fn stream_life(&self) -> Duration {
+        self.token_life * 110 / 300
+    }
+
+    /// Tries every server of a session's user, for somebody who looks at them.
+    pub(crate) async fn try_servers(&self, session: &Arc<Session>) {
+        let (said, mut saying) = tokio::sync::mpsc::channel(1);
+        let looking = ConversationId::from(LOOKING);
+        let load = self.context.servers.load(session, &looking, said);
+        let hear = async { while saying.recv().await.is_some() {} };
+        tokio::join!(load, hear);
+    }
+
+    /// Takes up the turns that the last process left.
+    pub async fn recover(&self) -> Result<(), SetupError> {
+        Ok(self.turns.recover().await?)
+    }
+
+    /// Closes what nobody uses, as long as the program runs.
+    pub fn keep_house(self: &Arc<Self>) {
+        let app = Arc::clone(self);
+        let shutdown = self.context.shutdown.clone();
+        self.context.tasks.spawn(async move {
+            let mut ticks = tokio::time::interval(app.token_life / 20);
+            while shutdown.run_until_cancelled(ticks.tick()).await.is_some() {
+                app.close_unused().await;
+            }
+        });
+    }
+
+    /// Closes the connections of sessions that went quiet, while their token still works, and
+    /// forgets sessions whose token no longer does.
+    async fn close_unused(&self) {
+        for session in self.context.sessions.older_than(self.token_life * 4 / 5) {
+            if self.turns.any_of(&session.subject) {
+                continue;
+            }
+            self.context.servers.close(&session).await;
+            if session.age().is_none_or(|age| age > self.token_life) {
+                self.context.sessions.forget(&session);
+            }
+        }
+    }
+
+    /// Waits until every turn has written down what it has, and closes the store.
+    pub(crate) async fn put_down(&self) {
+        if tokio::time::timeout(PUT_DOWN, self.turns.put_down())
+            .await
+            .is_err()
+        {
+            tracing::warn!("a turn was not put down in time; the next start recovers it as it is");
+        }
+        self.context.store.close().await;
+    }
+}
+
+fn ca_pem(config: &Config) -> Result<Option<Vec<u8>>, SetupError> {
+    let Some(path) = &config.ca_file else {
+        return Ok(None);
+    };
+    let read = std::fs::read(path);
+    read.map(Some).map_err(|source| SetupError::CaFile {
+        path: path.clone(),
+        source,
+    })
+}

@@ -1,0 +1,111 @@
+//! Where settings come from.
+
+use std::{collections::HashMap, path::Path};
+
+use super::{ConfigError, KEYS};
+
+/// Something that knows settings by the name of their environment variable.
+pub trait Source {
+    /// The value of `key`, if it is set.
+    fn get(&self, key: &str) -> Option<String>;
+}
+
+impl<S: std::hash::BuildHasher> Source for HashMap<String, String, S> {
+    fn get(&self, key: &str) -> Option<String> {
+        HashMap::get(self, key).cloned()
+    }
+}
+
+/// The process environment over a settings file: what the environment says wins.
+#[derive(Debug, Default)]
+pub struct Layered {
+    file: HashMap<String, String>,
+}
+
+impl Layered {
+    /// The environment, over `file` if there is one.
+    pub fn load(file: Option<&Path>) -> Result<Self, ConfigError> {
+        let Some(path) = file else {
+            return Ok(Self::default());
+        };
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| file_error(path, format!("cannot be read: {e}")))?;
+        let file = parse(&text).map_err(|problem| file_error(path, problem))?;
+        Ok(Self { file })
+    }
+}
+
+impl Source for Layered {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the one place that reads it"
+    )]
+    fn get(&self, key: &str) -> Option<String> {
+        std::env::var(key)
+            .ok()
+            .or_else(|| self.file.get(key).cloned())
+    }
+}
+
+/// The settings of a file, by environment variable.
+fn parse(text: &str) -> Result<HashMap<String, String>, String> {
+    let table: toml::Table = text.parse().map_err(|e| format!("is not TOML: {e}"))?;
+    table
+        .into_iter()
+        .map(|(name, value)| {
+            let key = KEYS
+                .iter()
+                .find(|key| file_name(key) == name)
+                .ok_or_else(|| format!("unknown setting `{name}`"))?;
+            let value = match value {
+                toml::Value::String(text) => text,
+                toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Boolean(_)
+                | toml::Value::Float(_)
+                | toml::Value::Datetime(_)
+                | toml::Value::Array(_)
+                | toml::Value::Table(_) => {
+                    return Err(format!("`{name}` must be a string or a whole number"));
+                }
+            };
+            Ok(((*key).to_owned(), value))
+        })
+        .collect()
+}
+
+/// A key as it stands in the file: `TOOLGATE_LISTEN` is `listen`, `OPENAI_BASE_URL` is
+/// `openai_base_url`.
+fn file_name(key: &str) -> String {
+    key.strip_prefix("TOOLGATE_").unwrap_or(key).to_lowercase()
+}
+
+fn file_error(path: &Path, problem: String) -> ConfigError {
+    ConfigError::File {
+        path: path.to_owned(),
+        problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_names_its_settings_without_prefix() {
+        let file =
+            parse("listen = \"0.0.0.0:80\"\nmax_turns = 7\nopenai_base_url = 'http://x'").unwrap();
+        assert_eq!(file["TOOLGATE_LISTEN"], "0.0.0.0:80");
+        assert_eq!(file["TOOLGATE_MAX_TURNS"], "7");
+        assert_eq!(file["OPENAI_BASE_URL"], "http://x");
+    }
+
+    #[test]
+    fn an_unknown_setting_and_a_wrong_type_are_named() {
+        assert_eq!(
+            parse("lisen = \"x\"").unwrap_err(),
+            "unknown setting `lisen`"
+        );
+        assert!(parse("listen = true").unwrap_err().contains("`listen`"));
+        assert!(parse("listen = ").unwrap_err().contains("TOML"));
+    }
+}

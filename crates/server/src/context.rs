@@ -1,0 +1,79 @@
+//! What every turn works with.
+
+use std::{sync::Arc, time::Duration};
+
+use chat::{limits::TurnLimits, policy::ApprovalMode, tool::Catalog, toolbox::Toolbox};
+use store::Store;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wire::llm::ModelClient;
+
+use crate::{config::Config, servers::Servers, tokens::Sessions};
+
+/// The long-lived handles of the engine's driver.
+pub struct Context {
+    /// Conversations and turn logs.
+    pub store: Store,
+    /// The model endpoint.
+    pub model: ModelClient,
+    /// The users' MCP servers.
+    pub servers: Servers,
+    /// The users' tokens.
+    pub sessions: Sessions,
+    /// What the operator set.
+    pub settings: Settings,
+    /// The tracker of every task.
+    pub tasks: TaskTracker,
+    /// Ends every task.
+    pub shutdown: CancellationToken,
+}
+
+/// The settings that turns go by.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What the model is told before the conversation.
+    pub system_prompt: String,
+    /// When a person is asked before a call.
+    pub approval: ApprovalMode,
+    /// The limits of a turn.
+    pub limits: TurnLimits,
+    /// How long a call may be silent.
+    pub call_timeout: Duration,
+    /// How long a call may take in all.
+    pub call_max: Duration,
+    /// Bytes of a result that the model is shown.
+    pub result_shown_bytes: usize,
+    /// How long a token can be used.
+    pub token_life: Duration,
+    /// Turns of one user at once.
+    pub max_turns_per_user: usize,
+    /// Turns of all users at once.
+    pub max_turns: usize,
+}
+
+impl Settings {
+    /// The part of the configuration that turns go by.
+    pub fn of(config: &Config) -> Self {
+        Self {
+            system_prompt: config.system_prompt.clone(),
+            approval: config.approval,
+            limits: TurnLimits {
+                rounds: config.max_rounds,
+                ..TurnLimits::default()
+            },
+            call_timeout: config.call_timeout,
+            call_max: config.call_max,
+            result_shown_bytes: config.result_shown_bytes,
+            token_life: config.token_life,
+            max_turns_per_user: config.max_turns_per_user,
+            max_turns: config.max_turns,
+        }
+    }
+}
+
+impl Context {
+    /// What the model is offered of these catalogs. All servers are Pomerium's, so their hints
+    /// are trusted.
+    pub fn toolbox(&self, catalogs: Vec<Arc<Catalog>>) -> Toolbox {
+        Toolbox::assemble(catalogs, |_, hints| self.settings.approval.policy(hints))
+    }
+}

@@ -1,0 +1,585 @@
+//! Performs what a turn's engine wants, and tells it what came of it.
+//!
+//! One task per running turn. It alone writes the turn's log: what the engine records is committed
+//! before anything that follows from it is begun, and before any reader sees it. Text is shown at
+//! once and committed merged.
+
+mod call;
+mod log;
+mod timers;
+
+use std::{collections::HashMap, sync::Arc};
+
+use chat::{
+    effect::Effect,
+    event::{Answer, CancelBy, Delta, Event, ParkReason, Progress, ServerStateChanged},
+    failure::{Failure, Layer, Retry, RoundFailure},
+    ids::{CallId, ConversationId, QuestionId, RoundId, Subject, TurnId},
+    input::{Input, Partial, Refusal},
+    message::ToolChoice,
+    outcome::Outcome,
+    prompt,
+    shape::CallResult,
+    toolbox::Toolbox,
+    transcript::Transcript,
+    turn::Turn,
+};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wire::llm::{Round, RoundContext, RoundEvent, RoundRequest};
+
+use crate::{context::Context, live::Live, tokens::Session};
+use call::{CallTask, Running};
+use log::Log;
+use timers::Timers;
+
+/// Reports of calls and catalogs that wait for the driver; the senders wait when it is full.
+const REPORTS: usize = 64;
+
+/// Commands that wait for the driver.
+pub(crate) const COMMANDS: usize = 16;
+
+/// What a turn is and belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Owned {
+    pub(crate) turn: TurnId,
+    pub(crate) subject: Subject,
+    pub(crate) conversation: ConversationId,
+    pub(crate) model: String,
+}
+
+/// What people and tokens do to a running turn.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A question was answered, from this session.
+    Answer {
+        question: QuestionId,
+        answer: Answer,
+        session: Arc<Session>,
+    },
+    /// Somebody wants it to stop.
+    Cancel(CancelBy),
+    /// Its owner is here, with this session.
+    OwnerHere(Arc<Session>),
+}
+
+/// How a driver let go of its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LetGo {
+    /// The turn ended.
+    Finished,
+    /// The program stops: the next start takes the turn up again.
+    PutDown,
+    /// The log could not be written.
+    LogLost,
+}
+
+/// What tasks of a turn report to its driver.
+#[derive(Debug)]
+enum Report {
+    /// Something happened to the engine.
+    Input(Input),
+    /// A call got further.
+    Progress(Progress),
+    /// A server was tried.
+    Server(ServerStateChanged),
+}
+
+/// The task of one turn.
+pub(crate) struct Driver {
+    pub(crate) owned: Owned,
+    pub(crate) context: Arc<Context>,
+    pub(crate) session: Arc<Session>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    /// The turns before this one, oldest first.
+    history: Vec<Transcript>,
+    engine: Turn,
+    log: Log,
+    /// Effects that wait for the owner's token after a restart.
+    held: Option<Vec<Effect>>,
+    round: Option<OpenRound>,
+    calls: HashMap<CallId, Running>,
+    timers: Timers,
+    reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
+    /// Ends the turn's own tasks.
+    ended: CancellationToken,
+    /// The catalogs were loaded: what changes in them from now on counts.
+    loaded: bool,
+    lost: bool,
+}
+
+struct OpenRound {
+    id: RoundId,
+    stream: Round,
+    partial: Partial,
+}
+
+/// What a driver begins with.
+pub(crate) struct Begin {
+    pub(crate) owned: Owned,
+    pub(crate) session: Arc<Session>,
+    pub(crate) live: Arc<Live>,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) history: Vec<Transcript>,
+    pub(crate) epoch: u64,
+    /// The number of the last event in the log.
+    pub(crate) seq: u64,
+}
+
+impl Driver {
+    pub(crate) fn new(context: Arc<Context>, begin: Begin, engine: Turn) -> Self {
+        let log = Log::new(&context, &begin);
+        Self {
+            owned: begin.owned,
+            session: begin.session,
+            live: begin.live,
+            commands: begin.commands,
+            history: begin.history,
+            engine,
+            log,
+            held: None,
+            round: None,
+            calls: HashMap::new(),
+            timers: Timers::default(),
+            reports: mpsc::channel(REPORTS),
+            ended: context.shutdown.child_token(),
+            context,
+            loaded: false,
+            lost: false,
+        }
+    }
+
+    /// Runs a new turn to its end.
+    pub(crate) async fn start(mut self, input: Input) -> LetGo {
+        self.feed(input).await;
+        self.run().await
+    }
+
+    /// Takes up a turn that a restart interrupted. What recovery found out is recorded at once;
+    /// everything else waits until a token of the owner's is at hand.
+    pub(crate) async fn resume(mut self, mut effects: Vec<Effect>) -> LetGo {
+        let facts = effects
+            .iter()
+            .take_while(|effect| matches!(effect, Effect::Record(_)))
+            .count();
+        let rest = effects.split_off(facts.min(1));
+        self.perform(effects).await;
+        let works = rest
+            .iter()
+            .any(|effect| !matches!(effect, Effect::SetTimer(..)));
+        let life = self.context.settings.token_life;
+        if works && self.session.age().is_none_or(|age| age >= life) {
+            self.held = Some(rest);
+            self.timers.owner_awaited();
+        } else {
+            self.perform(rest).await;
+        }
+        self.run().await
+    }
+
+    async fn run(mut self) -> LetGo {
+        let mut tokens = self.session.watch();
+        let mut catalogs = self.context.servers.of(&self.owned.subject).changes();
+        let shutdown = self.context.shutdown.clone();
+        loop {
+            if self.lost {
+                self.live.stuck();
+                return self.let_go(LetGo::LogLost);
+            }
+            if self.engine.is_finished() {
+                return self.let_go(LetGo::Finished);
+            }
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => {
+                    self.flush().await;
+                    return self.let_go(LetGo::PutDown);
+                }
+                Some(command) = self.commands.recv() => {
+                    self.command(command).await;
+                    tokens = self.session.watch();
+                }
+                Some(report) = self.reports.1.recv() => self.report(report).await,
+                () = self.timers.ring() => self.rung().await,
+                () = self.log.due() => self.flush().await,
+                Ok(()) = tokens.changed() => self.token_came().await,
+                Ok(()) = catalogs.changed() => self.catalogs_changed().await,
+                event = next_of(&mut self.round) => self.round_event(event).await,
+            }
+        }
+    }
+
+    fn let_go(&self, how: LetGo) -> LetGo {
+        self.ended.cancel();
+        self.live.close();
+        how
+    }
+
+    async fn feed(&mut self, input: Input) {
+        let effects = self.engine.on(input);
+        Box::pin(self.perform(effects)).await;
+    }
+
+    async fn perform(&mut self, effects: Vec<Effect>) {
+        for effect in effects {
+            if let Effect::Record(events) = effect {
+                if let Err(error) = self.log.record(events).await {
+                    return self.log_lost(&error).await;
+                }
+                continue;
+            }
+            self.begin(effect).await;
+        }
+    }
+
+    /// Begins one effect other than `Record`.
+    async fn begin(&mut self, effect: Effect) {
+        match effect {
+            Effect::Record(_) => {}
+            Effect::LoadCatalog => self.load_catalog(),
+            Effect::SendRound {
+                round,
+                toolbox,
+                tool_choice,
+            } => {
+                self.send_round(round, &toolbox, tool_choice);
+            }
+            Effect::AbortRound(round) => self.abort_round(round).await,
+            Effect::StartCall {
+                call,
+                target,
+                arguments,
+            } => {
+                let task = CallTask {
+                    context: Arc::clone(&self.context),
+                    owned: self.owned.clone(),
+                    session: Arc::clone(&self.session),
+                    call,
+                    target,
+                    arguments,
+                    reports: self.reports.0.clone(),
+                };
+                self.calls.insert(call, task.spawn(&self.ended));
+            }
+            Effect::CancelCall(call) => {
+                if let Some(running) = self.calls.get(&call) {
+                    running.cancel.cancel();
+                } else {
+                    self.feed(cancelled(call)).await;
+                }
+            }
+            Effect::SetTimer(id, after) => self.timers.set(id, after),
+            Effect::ClearTimer(id) => self.timers.clear(id),
+        }
+    }
+
+    /// The engine dies of it; what runs is cancelled by its last effects.
+    async fn log_lost(&mut self, error: &store::AppendError) {
+        if self.lost {
+            return;
+        }
+        self.lost = true;
+        tracing::error!(turn = %self.owned.turn, %error, "the turn's log cannot be written");
+        for effect in self.engine.on(Input::LogLost) {
+            Box::pin(self.begin(effect)).await;
+        }
+    }
+
+    async fn flush(&mut self) {
+        if let Err(error) = self.log.flush().await {
+            self.log_lost(&error).await;
+        }
+    }
+
+    // === what comes from outside
+
+    async fn command(&mut self, command: Command) {
+        match command {
+            Command::Answer {
+                question,
+                answer,
+                session,
+            } => {
+                self.owner_here(session).await;
+                self.feed(Input::Answered { question, answer }).await;
+            }
+            Command::Cancel(by) => self.cancel(by).await,
+            Command::OwnerHere(session) => self.owner_here(session).await,
+        }
+    }
+
+    /// The owner came, perhaps under another session: a turn that waits for a token goes on with
+    /// that one's.
+    async fn owner_here(&mut self, session: Arc<Session>) {
+        if session.age().is_none() {
+            return;
+        }
+        let rebound = session.sid != self.session.sid;
+        let waits = self.held.is_some() || self.parked_for_token();
+        if !waits {
+            return;
+        }
+        if rebound {
+            self.session = session;
+        }
+        if let Some(held) = self.held.take() {
+            self.timers.owner_came();
+            self.perform(held).await;
+        }
+        if rebound && self.parked_for_token() {
+            let sid = Some(self.session.sid.clone());
+            let reason = ParkReason::StaleToken;
+            self.feed(Input::Unparked {
+                reason,
+                server: None,
+                sid,
+            })
+            .await;
+        }
+    }
+
+    async fn token_came(&mut self) {
+        let session = Arc::clone(&self.session);
+        self.owner_here(session).await;
+        if self.parked_for_token() {
+            let reason = ParkReason::StaleToken;
+            self.feed(Input::Unparked {
+                reason,
+                server: None,
+                sid: None,
+            })
+            .await;
+        }
+    }
+
+    fn parked_for_token(&self) -> bool {
+        self.engine
+            .parked()
+            .any(|parked| parked.reason == ParkReason::StaleToken)
+    }
+
+    /// What was held was never begun, so that is what the engine is told of it.
+    async fn cancel(&mut self, by: CancelBy) {
+        let held = self.held.take();
+        self.timers.owner_came();
+        self.feed(Input::Cancel(by)).await;
+        for effect in held.into_iter().flatten() {
+            match effect {
+                Effect::StartCall { call, .. } => self.feed(cancelled(call)).await,
+                Effect::SendRound { round, .. } => {
+                    self.feed(round_failed(round, aborted(), Partial::Nothing))
+                        .await;
+                }
+                Effect::Record(_)
+                | Effect::LoadCatalog
+                | Effect::AbortRound(_)
+                | Effect::CancelCall(_)
+                | Effect::SetTimer(..)
+                | Effect::ClearTimer(_) => {}
+            }
+        }
+    }
+
+    async fn rung(&mut self) {
+        match self.timers.take_rung() {
+            Some(timers::Rung::Engine(id)) => self.feed(Input::Timer(id)).await,
+            Some(timers::Rung::OwnerStayedAway) => self.cancel(CancelBy::Recovery).await,
+            None => {}
+        }
+    }
+
+    async fn report(&mut self, report: Report) {
+        match report {
+            Report::Progress(progress) => self.log.uncommitted(Event::CallProgress(progress)),
+            Report::Server(change) => {
+                if let Err(error) = self.log.record(vec![Event::ServerState(change)]).await {
+                    self.log_lost(&error).await;
+                }
+            }
+            Report::Input(input) => self.call_input(input).await,
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the driver itself has a part in these only")]
+    async fn call_input(&mut self, input: Input) {
+        let refused_for_token = match &input {
+            Input::CallRefused { call, refusal, .. } => {
+                let running = self.calls.remove(call);
+                (*refusal == Refusal::StaleToken)
+                    .then_some(running)
+                    .flatten()
+            }
+            Input::CallEnded {
+                call,
+                outcome,
+                failure,
+                ..
+            } => {
+                let running = self.calls.remove(call);
+                call::account(&self.owned, running.as_ref(), *outcome, failure.as_ref());
+                None
+            }
+            Input::CatalogReady(_) => {
+                self.loaded = true;
+                None
+            }
+            _ => None,
+        };
+        self.feed(input).await;
+        let Some(running) = refused_for_token else {
+            return;
+        };
+        if self.session.count() > running.token {
+            // A newer token came while the call was out.
+            self.token_came().await;
+        } else {
+            self.session.recall_streams();
+        }
+    }
+
+    // === rounds
+
+    fn load_catalog(&self) {
+        let (context, session) = (Arc::clone(&self.context), Arc::clone(&self.session));
+        let (scope, reports) = (self.owned.conversation.clone(), self.reports.0.clone());
+        let ended = self.ended.clone();
+        self.context.tasks.spawn(async move {
+            let load = async {
+                let (said, mut saying) = mpsc::channel(REPORTS);
+                let tell = async {
+                    while let Some(change) = saying.recv().await {
+                        let _gone = reports.send(Report::Server(change)).await;
+                    }
+                };
+                let (catalogs, ()) =
+                    tokio::join!(context.servers.load(&session, &scope, said), tell);
+                let toolbox = Arc::new(context.toolbox(catalogs));
+                let _gone = reports
+                    .send(Report::Input(Input::CatalogReady(toolbox)))
+                    .await;
+            };
+            let _ended = ended.run_until_cancelled(load).await;
+        });
+    }
+
+    async fn catalogs_changed(&mut self) {
+        if self.loaded {
+            let catalogs = self.context.servers.of(&self.owned.subject).catalogs();
+            let toolbox = Arc::new(self.context.toolbox(catalogs));
+            self.feed(Input::CatalogReady(toolbox)).await;
+        }
+    }
+
+    fn send_round(&mut self, id: RoundId, toolbox: &Toolbox, tool_choice: ToolChoice) {
+        let messages = self.live.look(|view| {
+            let mut turns: Vec<&Transcript> = self.history.iter().collect();
+            turns.push(&view.transcript);
+            prompt::messages(&self.context.settings.system_prompt, &turns)
+        });
+        let request = RoundRequest {
+            model: &self.owned.model,
+            messages: &messages,
+            toolbox,
+            tool_choice,
+        };
+        let context = RoundContext {
+            turn: self.owned.turn.clone(),
+            round: id,
+        };
+        let stream = self.context.model.round(&request, context);
+        self.round = Some(OpenRound {
+            id,
+            stream,
+            partial: Partial::Nothing,
+        });
+    }
+
+    async fn abort_round(&mut self, id: RoundId) {
+        let partial = match self.round.take() {
+            Some(open) if open.id == id => open.partial,
+            Some(_) | None => Partial::Nothing,
+        };
+        self.feed(round_failed(id, aborted(), partial)).await;
+    }
+
+    async fn round_event(&mut self, event: RoundEvent) {
+        let Some(open) = &mut self.round else { return };
+        let round = open.id;
+        match event {
+            RoundEvent::Text(piece) => {
+                open.partial = Partial::Shown;
+                let delta = Delta {
+                    round,
+                    offset: piece.offset,
+                    text: piece.text,
+                };
+                self.log.uncommitted(Event::TextDelta(delta));
+            }
+            RoundEvent::Reasoning(piece) => {
+                open.partial = Partial::Shown;
+                let delta = Delta {
+                    round,
+                    offset: piece.offset,
+                    text: piece.text,
+                };
+                self.log.uncommitted(Event::ReasoningDelta(delta));
+            }
+            RoundEvent::Ended {
+                end,
+                usage,
+                message,
+            } => {
+                self.round = None;
+                self.feed(Input::RoundEnded {
+                    round,
+                    end,
+                    usage,
+                    message,
+                })
+                .await;
+            }
+            RoundEvent::Failed(failure) => {
+                let partial = open.partial;
+                self.round = None;
+                self.feed(round_failed(round, failure, partial)).await;
+            }
+        }
+    }
+}
+
+/// The next event of the open round; never, when none is open.
+async fn next_of(round: &mut Option<OpenRound>) -> RoundEvent {
+    match round {
+        Some(open) => open.stream.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+fn round_failed(round: RoundId, failure: RoundFailure, partial: Partial) -> Input {
+    Input::RoundFailed {
+        round,
+        failure,
+        partial,
+    }
+}
+
+fn aborted() -> RoundFailure {
+    let failure = Failure::new(Layer::Toolgate, "The model request was stopped.", "");
+    RoundFailure {
+        failure,
+        retry: Retry::Aborted,
+    }
+}
+
+/// The end of a call that was cancelled before it was begun.
+fn cancelled(call: CallId) -> Input {
+    let outcome = Outcome::Cancelled;
+    let result = CallResult::text(outcome.text_for_model());
+    Input::CallEnded {
+        call,
+        outcome,
+        result,
+        failure: None,
+    }
+}

@@ -1,0 +1,239 @@
+//! One call, from the engine's wish to its end.
+
+use std::{sync::Arc, time::Instant};
+
+use chat::{
+    event::{JsonObject, Progress, Target},
+    failure::{Failure, Layer},
+    ids::CallId,
+    input::{Input, Refusal},
+    outcome::Outcome,
+    shape::{self, CallResult},
+};
+use serde_json::Value;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use wire::mcp::{CallContext, CallEvent, CallRequest, ConnectError, RunningCall};
+
+use super::{Owned, Report};
+use crate::{context::Context, tokens::Session};
+
+/// Results larger than this are shaped away from the threads that serve everybody, bytes.
+const SHAPED_ASIDE: usize = 256 * 1024;
+
+/// A call that is out.
+#[derive(Debug)]
+pub(super) struct Running {
+    /// Cancels it at its server.
+    pub(super) cancel: CancellationToken,
+    /// Which of the session's tokens it went out with.
+    pub(super) token: u64,
+    target: Target,
+    call: CallId,
+    since: Instant,
+}
+
+/// Everything the task of a call needs.
+pub(super) struct CallTask {
+    pub(super) context: Arc<Context>,
+    pub(super) owned: Owned,
+    pub(super) session: Arc<Session>,
+    pub(super) call: CallId,
+    pub(super) target: Target,
+    pub(super) arguments: JsonObject,
+    pub(super) reports: mpsc::Sender<Report>,
+}
+
+impl CallTask {
+    /// Sends the call on its way.
+    pub(super) fn spawn(self, ended: &CancellationToken) -> Running {
+        let running = Running {
+            cancel: CancellationToken::new(),
+            token: self.session.count(),
+            target: self.target.clone(),
+            call: self.call,
+            since: Instant::now(),
+        };
+        let (cancel, ended) = (running.cancel.clone(), ended.clone());
+        let tasks = self.context.tasks.clone();
+        tasks.spawn(async move {
+            let _ended = ended.run_until_cancelled(self.run(cancel)).await;
+        });
+        running
+    }
+
+    async fn run(self, cancel: CancellationToken) {
+        let connect = self.context.servers.connect(
+            &self.session,
+            &self.target.server,
+            &self.owned.conversation,
+        );
+        let connection = match cancel.run_until_cancelled(connect).await {
+            Some(Ok(connection)) => connection,
+            Some(Err(error)) => return self.not_connected(error).await,
+            None => return self.ended(Outcome::Cancelled, Value::Null, None).await,
+        };
+        let settings = &self.context.settings;
+        let mut running = connection.call(CallRequest {
+            tool: self.target.tool.clone(),
+            arguments: self.arguments.clone(),
+            context: CallContext {
+                turn: self.owned.turn.clone(),
+                call: self.call,
+            },
+            idle: settings.call_timeout,
+            total: settings.call_max,
+        });
+        while let Some(event) = next(&mut running, &cancel).await {
+            match event {
+                CallEvent::Accepted => self.tell(Input::CallAccepted { call: self.call }).await,
+                CallEvent::Progress {
+                    progress,
+                    total,
+                    message,
+                } => {
+                    let progress = Progress {
+                        call: self.call,
+                        progress,
+                        total,
+                        message,
+                    };
+                    let _gone = self.reports.send(Report::Progress(progress)).await;
+                }
+                CallEvent::Refused { refusal, failure } => {
+                    return self.refused(refusal, failure).await;
+                }
+                CallEvent::Ended {
+                    outcome,
+                    raw,
+                    failure,
+                } => {
+                    return self.ended(outcome, raw, failure).await;
+                }
+            }
+        }
+        // The connection went away under the call.
+        self.ended(Outcome::Unknown, Value::Null, None).await;
+    }
+
+    /// There is no connection, so the call certainly did not run.
+    async fn not_connected(&self, error: ConnectError) {
+        match error {
+            ConnectError::StaleToken(failure) => self.refused(Refusal::StaleToken, failure).await,
+            ConnectError::NeedsConnect(failure) => {
+                self.refused(Refusal::NeedsConnect, failure).await;
+            }
+            ConnectError::Forbidden(failure) => self.refused(Refusal::Denied, failure).await,
+            ConnectError::Unavailable(failure) => {
+                self.ended(Outcome::Unavailable, Value::Null, Some(failure))
+                    .await;
+            }
+        }
+    }
+
+    async fn refused(&self, refusal: Refusal, failure: Failure) {
+        self.tell(Input::CallRefused {
+            call: self.call,
+            refusal,
+            failure,
+        })
+        .await;
+    }
+
+    async fn ended(&self, outcome: Outcome, raw: Value, failure: Option<Failure>) {
+        let result = self.shaped(outcome, raw, failure.as_ref()).await;
+        self.tell(Input::CallEnded {
+            call: self.call,
+            outcome,
+            result,
+            failure,
+        })
+        .await;
+    }
+
+    async fn shaped(&self, outcome: Outcome, raw: Value, failure: Option<&Failure>) -> CallResult {
+        if raw.is_null() {
+            let text = outcome.text_for_model();
+            return CallResult::text(match failure {
+                Some(failure) => format!("{text} ({})", failure.message),
+                None => text.to_owned(),
+            });
+        }
+        let limit = self.context.settings.result_shown_bytes;
+        if !larger_than(&raw, SHAPED_ASIDE) {
+            return shape::shape(raw, limit);
+        }
+        let shaping = self
+            .context
+            .tasks
+            .spawn_blocking(move || shape::shape(raw, limit));
+        shaping
+            .await
+            .unwrap_or_else(|_| CallResult::text(Outcome::Unknown.text_for_model()))
+    }
+
+    async fn tell(&self, input: Input) {
+        let _gone = self.reports.send(Report::Input(input)).await;
+    }
+}
+
+/// The call's next event; a cancel is passed on while waiting for it.
+async fn next(running: &mut RunningCall, cancel: &CancellationToken) -> Option<CallEvent> {
+    tokio::select! {
+        event = running.events.recv() => event,
+        () = cancel.cancelled() => {
+            running.cancel();
+            running.events.recv().await
+        }
+    }
+}
+
+/// Whether the JSON holds more than about `bytes` of text.
+fn larger_than(value: &Value, bytes: usize) -> bool {
+    fn weigh(value: &Value, left: &mut usize) {
+        let own = match value {
+            Value::String(text) => text.len(),
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::Array(_)
+            | Value::Object(_) => 4,
+        };
+        *left = left.saturating_sub(own);
+        if *left == 0 {
+            return;
+        }
+        match value {
+            Value::Array(values) => values.iter().for_each(|value| weigh(value, left)),
+            Value::Object(map) => map.values().for_each(|value| weigh(value, left)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+        }
+    }
+    let mut left = bytes;
+    weigh(value, &mut left);
+    left == 0
+}
+
+/// The structured log line of a call: who, what, how it ended; no arguments, results or tokens.
+pub(super) fn account(
+    owned: &Owned,
+    running: Option<&Running>,
+    outcome: Outcome,
+    failure: Option<&Failure>,
+) {
+    let Some(running) = running else { return };
+    let layer = failure.map(|failure| failure.layer).map(Layer::name);
+    tracing::info!(
+        target: "toolgate::call",
+        subject = %owned.subject,
+        turn = %owned.turn,
+        call = %running.call,
+        server = running.target.server,
+        tool = running.target.tool,
+        ?outcome,
+        layer,
+        request_id = failure.and_then(|failure| failure.request_id.as_deref()),
+        duration_ms = u64::try_from(running.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        "call finished"
+    );
+}

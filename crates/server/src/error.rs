@@ -1,0 +1,236 @@
+//! The one place where errors become HTTP.
+//!
+//! Handlers return [`Problem`]; its constructors are the errors there are. It is sent as
+//! `application/problem+json` (RFC 9457) with the `layer` that failed; pages show the same words.
+//! What a caller cannot mend (our own faults) is logged here, once.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use chat::{
+    failure::{Failure, Layer},
+    ids::TurnId,
+};
+use serde::Serialize;
+
+use crate::identity::Unverified;
+
+/// An error as a caller sees it.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// A stable name, for programs.
+    pub code: &'static str,
+    /// Whose failure it is, what happened, what to do next.
+    pub failure: Box<Failure>,
+    /// The turn it is about, if any.
+    pub turn: Option<TurnId>,
+}
+
+/// RFC 9457's members and ours.
+#[derive(Serialize)]
+struct Body<'a> {
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    layer: Layer,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    advice: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    turn: Option<&'a TurnId>,
+}
+
+impl Problem {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        let failure = Box::new(Failure::new(Layer::Toolgate, message, ""));
+        Self {
+            status,
+            code,
+            failure,
+            turn: None,
+        }
+    }
+
+    fn advise(mut self, advice: &str) -> Self {
+        advice.clone_into(&mut self.failure.advice);
+        self
+    }
+
+    /// 404: there is no such thing, or it is somebody else's: the two look the same.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "not_found",
+            format!("There is no such {what}."),
+        )
+    }
+
+    /// 400: the request says something that cannot be.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
+    }
+
+    /// 413: the message is over `limits::MESSAGE_BYTES`.
+    pub fn too_large(limit: usize) -> Self {
+        let message = format!("The message is longer than {} KiB.", limit / 1024);
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
+            .advise("Shorten it, or split it into several messages.")
+    }
+
+    /// 409: a turn runs in the conversation already.
+    pub fn busy(turn: TurnId) -> Self {
+        let message = "An answer is still being written in this conversation.";
+        let problem = Self::new(StatusCode::CONFLICT, "busy", message)
+            .advise("Wait until it is done, or stop it; then send again.");
+        Self {
+            turn: Some(turn),
+            ..problem
+        }
+    }
+
+    /// 409: what the request wants to change is in another state by now.
+    pub fn conflict(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "conflict", message)
+    }
+
+    /// 429: too many turns run.
+    pub fn too_many_turns(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_turns", message)
+            .advise("Wait until one of them is done.")
+    }
+
+    /// 429: too many event streams are open.
+    pub fn too_many_streams(limit: usize) -> Self {
+        let message = format!("You have {limit} Toolgate pages open already.");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_streams", message)
+            .advise("Close some of them.")
+    }
+
+    /// 403: another site posted this.
+    pub fn cross_site() -> Self {
+        let message = "The request comes from another site.";
+        Self::new(StatusCode::FORBIDDEN, "cross_site", message)
+            .advise("Use the page itself, or send `Content-Type: application/json` from a program.")
+    }
+
+    /// 503: Toolgate is being shut down.
+    pub fn shutting_down() -> Self {
+        let message = "Toolgate is restarting.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "restarting", message)
+            .advise("Try again in a moment.")
+    }
+
+    /// 502: the endpoint has no model to offer.
+    pub fn no_model(why: &str) -> Self {
+        let message = format!("The model endpoint was asked for its models: {why}.");
+        let failure = Failure::new(
+            Layer::Model,
+            message,
+            "Ask your administrator to set TOOLGATE_MODEL.",
+        );
+        Self::upstream(failure)
+    }
+
+    /// 503: the message could not be written down, so no turn was begun.
+    pub fn not_saved(error: &store::StoreError) -> Self {
+        let problem = Self::internal(error);
+        let message = "The message could not be saved.";
+        Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            code: "not_saved",
+            failure: Box::new(Failure::new(
+                Layer::Toolgate,
+                message,
+                "It is still in the box: send it again in a moment.",
+            )),
+            ..problem
+        }
+    }
+
+    /// 502: somebody else failed.
+    pub fn upstream(failure: Failure) -> Self {
+        Self {
+            status: StatusCode::BAD_GATEWAY,
+            code: "upstream",
+            failure: Box::new(failure),
+            turn: None,
+        }
+    }
+
+    /// 500: our own fault; the chain is logged, not shown.
+    pub fn internal(error: &dyn std::error::Error) -> Self {
+        let mut chain = error.to_string();
+        let mut source = error.source();
+        while let Some(cause) = source {
+            chain = format!("{chain}: {cause}");
+            source = cause.source();
+        }
+        tracing::error!(error = chain, "request failed");
+        let message = "Something went wrong in Toolgate.";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message)
+            .advise("Nothing was lost. Try again; if it happens again, ask your administrator.")
+    }
+}
+
+impl From<Unverified> for Problem {
+    fn from(error: Unverified) -> Self {
+        match error {
+            Unverified::Missing => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "no_assertion",
+                "The request did not come through Pomerium: it carries no assertion.",
+            )
+            .advise(
+                "Open Toolgate at its public address. If you did, set `pass_identity_headers: \
+                 true` on Toolgate's route in Pomerium.",
+            ),
+            Unverified::Invalid(reason) => Self::new(
+                StatusCode::UNAUTHORIZED,
+                "bad_assertion",
+                format!("Pomerium's assertion was refused: {reason}."),
+            )
+            .advise("Reload the page to sign in again."),
+            Unverified::NoKeys(failure) => {
+                tracing::error!(message = failure.message, "cannot fetch Pomerium's keys");
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self {
+                    status,
+                    code: "no_keys",
+                    failure: Box::new(failure),
+                    turn: None,
+                }
+            }
+        }
+    }
+}
+
+impl From<store::StoreError> for Problem {
+    fn from(error: store::StoreError) -> Self {
+        Self::internal(&error)
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = Body {
+            title: self.status.canonical_reason().unwrap_or("Error"),
+            status: self.status.as_u16(),
+            code: self.code,
+            layer: self.failure.layer,
+            detail: &self.failure.message,
+            advice: &self.failure.advice,
+            request_id: self.failure.request_id.as_deref(),
+            turn: self.turn.as_ref(),
+        };
+        let json = serde_json::to_vec(&body).unwrap_or_default();
+        let mut response = (self.status, json).into_response();
+        let media = HeaderValue::from_static("application/problem+json");
+        response.headers_mut().insert(header::CONTENT_TYPE, media);
+        response
+    }
+}

@@ -1,0 +1,105 @@
+//! What every request passes: who it is from, and that its own page sent it.
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{FromRequestParts, Request, State},
+    http::{HeaderMap, Method, header, request::Parts},
+    middleware::Next,
+    response::{IntoResponse as _, Response},
+};
+use secrecy::SecretString;
+
+use crate::{
+    app::{App, AppState},
+    error::Problem,
+    identity::{ASSERTION, Person, Unverified},
+    tokens::Session,
+};
+
+/// Who a request is from, and the session it belongs to.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    /// The verified person.
+    pub(crate) person: Person,
+    /// Their session, with the token that came with the request.
+    pub(crate) session: Arc<Session>,
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        let caller = parts.extensions.get::<Self>().cloned();
+        caller.ok_or_else(|| Unverified::Missing.into())
+    }
+}
+
+/// Refuses a request whose assertion does not verify, and keeps the token of one that does.
+pub(crate) async fn identify(
+    State(app): State<AppState>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match caller(&app, request.headers()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+    let assertion = headers.get(ASSERTION).ok_or(Unverified::Missing)?;
+    let text = assertion
+        .to_str()
+        .map_err(|_| Unverified::Invalid("it is no JWT"))?;
+    let person = app.verifier.verify(text).await?;
+    let sessions = &app.context.sessions;
+    let session = sessions.receive(&person.subject, &person.sid, bearer(headers));
+    Ok(Caller { person, session })
+}
+
+/// The External Token: Pomerium overwrites whatever the client had sent here.
+fn bearer(headers: &HeaderMap) -> Option<SecretString> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.into())
+}
+
+/// Refuses what another site made a browser send.
+///
+/// A request that changes something must be JSON, which no form can send without the browser
+/// asking first, and if the browser says where it comes from, that must be here.
+pub(crate) async fn same_origin(
+    State(app): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
+    let safe = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
+    if safe || is_ours(&app, request.headers()) {
+        Ok(next.run(request).await)
+    } else {
+        Err(Problem::cross_site())
+    }
+}
+
+fn is_ours(app: &App, headers: &HeaderMap) -> bool {
+    let text = |name| {
+        headers
+            .get(name)
+            .map(|value| value.to_str().unwrap_or_default())
+    };
+    let origin = app.public_url.origin().ascii_serialization();
+    let same_origin = text(header::ORIGIN).is_none_or(|from| from == origin);
+    let same_site = headers
+        .get("sec-fetch-site")
+        .is_none_or(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
+    let media = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next());
+    let json = media.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"));
+    same_origin && same_site && json
+}

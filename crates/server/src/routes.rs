@@ -1,0 +1,54 @@
+//! Every URL there is.
+
+use std::sync::Arc;
+
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
+use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
+
+use crate::{
+    api,
+    app::{App, AppState},
+    gate,
+};
+
+/// Bytes of a request body: a message of `limits::MESSAGE_BYTES` with every byte escaped, and the
+/// JSON around it.
+const BODY_BYTES: usize = 6 * chat::limits::MESSAGE_BYTES + 64 * 1024;
+
+/// All routes. Pomerium answers `/ping`, `/healthz` and `/.pomerium*` itself on every host.
+pub fn router(app: Arc<App>) -> Router {
+    let state = AppState(app);
+    Router::new()
+        // Who, with which servers.
+        .route("/api/session", get(api::session))
+        .route("/api/servers", get(api::servers).post(api::try_servers))
+        // Conversations.
+        .route("/api/conversations", get(api::conversations))
+        .route("/api/conversations/{conversation}", get(api::conversation))
+        .route("/api/messages", post(api::post_message))
+        // Turns.
+        .route("/api/turns/{turn}", get(api::turn))
+        .route("/api/turns/{turn}/events", get(api::events::events))
+        .route("/api/turns/{turn}/cancel", post(api::cancel))
+        .route("/api/turns/{turn}/questions/{question}", post(api::answer))
+        .route(
+            "/api/turns/{turn}/calls/{call}/result",
+            get(api::call_result),
+        )
+        .fallback(api::not_found)
+        // The last layer is the first that a request passes.
+        .layer(RequestBodyLimitLayer::new(BODY_BYTES))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            gate::same_origin,
+        ))
+        .layer(middleware::from_fn_with_state(
+            state.clone(),
+            gate::identify,
+        ))
+        .layer(CatchPanicLayer::new())
+        .with_state(state)
+}

@@ -1,0 +1,359 @@
+//! The MCP servers of each user: which there are, what they offer, and the connections to them.
+//!
+//! Servers come from Pomerium's list and are judged by trying, never by what the list says of
+//! them. Connections are kept by (subject, session, server, scope): a server that issues MCP
+//! sessions gets one per conversation, one that does not is shared. Catalogs are kept by (subject,
+//! server) and outlive connections.
+
+mod connections;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use chat::{
+    event::{ServerState, ServerStateChanged},
+    failure::{Failure, Layer},
+    ids::{ConversationId, Subject},
+    tool::Catalog,
+};
+use dashmap::DashMap;
+use futures_util::{StreamExt as _, stream::FuturesUnordered};
+use tokio::sync::{mpsc, watch};
+use wire::{
+    mcp::{ConnectError, Connection},
+    pomerium::{Pomerium, Route, RoutesError},
+};
+
+use crate::tokens::Session;
+pub use connections::Setup;
+use connections::{Connections, Found};
+
+/// How long Pomerium's list of servers is used before it is asked for again.
+const ROUTES_LIFE: Duration = Duration::from_mins(1);
+
+/// How long a session's first token may take when the one at hand turns out stale.
+const NEWER_TOKEN: Duration = Duration::from_secs(10);
+
+/// The servers of all users.
+#[derive(Debug)]
+pub struct Servers {
+    pomerium: Pomerium,
+    connections: Connections,
+    users: DashMap<Subject, Arc<UserServers>>,
+}
+
+/// The servers of one user.
+#[derive(Debug)]
+pub struct UserServers {
+    state: Mutex<State>,
+    changes: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    listed: Option<Instant>,
+    /// Why the list could not be had, the last time it was asked for.
+    unlisted: Option<Failure>,
+    servers: BTreeMap<String, Known>,
+}
+
+/// What is known of a server.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// Where it is, and what Pomerium says of it.
+    pub route: Route,
+    /// What the last attempt to use it showed.
+    pub state: ServerState,
+    /// Why, when it is not ready.
+    pub failure: Option<Failure>,
+    /// What it offers; kept while it cannot be reached.
+    pub catalog: Option<Arc<Catalog>>,
+}
+
+impl Servers {
+    /// The servers behind `pomerium`.
+    pub fn new(pomerium: Pomerium, setup: Setup) -> Self {
+        Self {
+            pomerium,
+            connections: Connections::new(setup),
+            users: DashMap::new(),
+        }
+    }
+
+    /// What is known of a user's servers.
+    pub fn of(&self, subject: &Subject) -> Arc<UserServers> {
+        Arc::clone(&self.users.entry(subject.clone()).or_insert_with(|| {
+            Arc::new(UserServers {
+                state: Mutex::default(),
+                changes: watch::Sender::new(0),
+            })
+        }))
+    }
+
+    /// Tries every server of the session's user, side by side, each under its own deadline, and
+    /// tells `said` what became of each. A server that fails is said to have failed and left out.
+    pub async fn load(
+        &self,
+        session: &Arc<Session>,
+        scope: &ConversationId,
+        said: mpsc::Sender<ServerStateChanged>,
+    ) -> Vec<Arc<Catalog>> {
+        let user = self.of(&session.subject);
+        if let Err(failure) = self.list(&user, session).await {
+            let failure = Some(failure);
+            let (server, state) = ("Pomerium".to_owned(), ServerState::Unavailable);
+            let _gone = said
+                .send(ServerStateChanged {
+                    server,
+                    state,
+                    failure,
+                })
+                .await;
+        }
+        let mut tries: FuturesUnordered<_> = user
+            .names()
+            .into_iter()
+            .map(|name| async {
+                let result = self.connect(session, &name, scope).await;
+                (name, result)
+            })
+            .collect();
+        let mut catalogs = Vec::new();
+        while let Some((server, result)) = tries.next().await {
+            let (state, failure) = match result {
+                Ok(connection) => {
+                    catalogs.push(connection.catalog());
+                    (ServerState::Ready, None)
+                }
+                Err(error) => {
+                    let (state, failure) = state_of(error);
+                    (state, Some(failure))
+                }
+            };
+            let _gone = said
+                .send(ServerStateChanged {
+                    server,
+                    state,
+                    failure,
+                })
+                .await;
+        }
+        catalogs.sort_by(|a, b| a.server.cmp(&b.server));
+        catalogs
+    }
+
+    /// A connection to one server: the one there is, or a new one.
+    pub async fn connect(
+        &self,
+        session: &Arc<Session>,
+        server: &str,
+        scope: &ConversationId,
+    ) -> Result<Connection, ConnectError> {
+        let user = self.of(&session.subject);
+        if user.get(server).is_none() {
+            // After a restart a call can be the first to ask for a server.
+            self.list(&user, session)
+                .await
+                .map_err(ConnectError::Unavailable)?;
+        }
+        let Some(known) = user.get(server) else {
+            return Err(ConnectError::Unavailable(Failure::new(
+                Layer::Pomerium,
+                format!("Pomerium does not list the server {server} any more."),
+                "Ask your administrator whether it was renamed or removed.",
+            )));
+        };
+        if known.state != ServerState::Ready {
+            user.set(server, ServerState::Connecting, None);
+        }
+        let mut result = self.connections.get(session, &known.route, scope).await;
+        if let Err(ConnectError::StaleToken(_)) = &result {
+            session.recall_streams();
+            let mut newer = session.watch();
+            if tokio::time::timeout(NEWER_TOKEN, newer.changed())
+                .await
+                .is_ok()
+            {
+                result = self.connections.get(session, &known.route, scope).await;
+            }
+        }
+        match result {
+            Ok(Found::Open(connection)) => {
+                user.offer(server, connection.catalog());
+                Ok(connection)
+            }
+            Ok(Found::Made(connection)) => {
+                user.offer(server, connection.catalog());
+                self.follow(&user, server, &connection);
+                Ok(connection)
+            }
+            Err(error) => {
+                let (state, failure) = state_of(error.clone());
+                user.set(server, state, Some(failure));
+                Err(error)
+            }
+        }
+    }
+
+    /// Closes the connections of a session, while its token still works.
+    pub async fn close(&self, session: &Session) {
+        self.connections.close(session).await;
+    }
+
+    /// Brings Pomerium's list up to date, if it is old.
+    async fn list(&self, user: &UserServers, session: &Session) -> Result<(), Failure> {
+        if user.listed_within(ROUTES_LIFE) {
+            return Ok(());
+        }
+        let Some(token) = wire::mcp::TokenSource::token(session) else {
+            return Err(Failure::new(
+                Layer::Pomerium,
+                "Pomerium sent no token with the request, so its servers cannot be listed.",
+                "Set `mcp: {client: {}}` on Toolgate's route in Pomerium.",
+            ));
+        };
+        match self.pomerium.routes(&token).await {
+            Ok(routes) => {
+                user.list(routes);
+                Ok(())
+            }
+            Err(RoutesError::StaleToken(failure) | RoutesError::Unavailable(failure)) => {
+                user.unlisted(failure.clone());
+                Err(failure)
+            }
+        }
+    }
+
+    /// Keeps the catalog up to date while the connection lives.
+    fn follow(&self, user: &Arc<UserServers>, server: &str, connection: &Connection) {
+        let mut changes = connection.catalog_changes();
+        let (user, server) = (Arc::downgrade(user), server.to_owned());
+        self.connections.spawn(async move {
+            while changes.changed().await.is_ok() {
+                let Some(user) = user.upgrade() else { return };
+                let catalog = Arc::clone(&changes.borrow_and_update());
+                user.offer(&server, catalog);
+            }
+        });
+    }
+}
+
+impl UserServers {
+    /// The servers, by name.
+    pub fn all(&self) -> Vec<Known> {
+        self.state().servers.values().cloned().collect()
+    }
+
+    /// Why the list of servers could not be had, if that is so.
+    pub fn unlisted_because(&self) -> Option<Failure> {
+        self.state().unlisted.clone()
+    }
+
+    /// The catalogs of the servers that are ready.
+    pub fn catalogs(&self) -> Vec<Arc<Catalog>> {
+        let state = self.state();
+        let ready = state
+            .servers
+            .values()
+            .filter(|known| known.state == ServerState::Ready);
+        ready.filter_map(|known| known.catalog.clone()).collect()
+    }
+
+    /// Changes whenever a server's state or catalog does.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.state().servers.keys().cloned().collect()
+    }
+
+    fn get(&self, server: &str) -> Option<Known> {
+        self.state().servers.get(server).cloned()
+    }
+
+    fn listed_within(&self, life: Duration) -> bool {
+        self.state().listed.is_some_and(|at| at.elapsed() < life)
+    }
+
+    fn list(&self, routes: Vec<Route>) {
+        {
+            let mut state = self.state();
+            state.listed = Some(Instant::now());
+            state.unlisted = None;
+            let mut before = std::mem::take(&mut state.servers);
+            for route in routes {
+                let known = match before.remove(&route.name) {
+                    Some(known) if known.route.url == route.url => Known { route, ..known },
+                    Some(_) | None => Known {
+                        route,
+                        state: ServerState::Connecting,
+                        failure: None,
+                        catalog: None,
+                    },
+                };
+                state.servers.insert(known.route.name.clone(), known);
+            }
+        }
+        self.changed();
+    }
+
+    fn unlisted(&self, failure: Failure) {
+        self.state().unlisted = Some(failure);
+        self.changed();
+    }
+
+    fn offer(&self, server: &str, catalog: Arc<Catalog>) {
+        let news = {
+            let mut state = self.state();
+            let Some(known) = state.servers.get_mut(server) else {
+                return;
+            };
+            let same = known.state == ServerState::Ready
+                && known
+                    .catalog
+                    .as_ref()
+                    .is_some_and(|before| before.hash == catalog.hash);
+            known.state = ServerState::Ready;
+            known.failure = None;
+            known.catalog = Some(catalog);
+            !same
+        };
+        if news {
+            self.changed();
+        }
+    }
+
+    fn set(&self, server: &str, to: ServerState, failure: Option<Failure>) {
+        {
+            let mut state = self.state();
+            let Some(known) = state.servers.get_mut(server) else {
+                return;
+            };
+            known.state = to;
+            known.failure = failure;
+        }
+        self.changed();
+    }
+
+    fn changed(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+}
+
+fn state_of(error: ConnectError) -> (ServerState, Failure) {
+    match error {
+        ConnectError::NeedsConnect(failure) => (ServerState::NeedsConnect, failure),
+        ConnectError::Forbidden(failure) => (ServerState::Forbidden, failure),
+        ConnectError::StaleToken(failure) | ConnectError::Unavailable(failure) => {
+            (ServerState::Unavailable, failure)
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! The connections, by (subject, session, server, scope).
+
+use std::{collections::HashMap, future::Future, sync::Arc};
+
+use chat::ids::{ConversationId, Sid, Subject};
+use dashmap::DashMap;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use wire::{
+    http::Http,
+    mcp::{ConnectError, ConnectOptions, Connection, EraMemory, ServerAddress, TokenSource},
+    pomerium::Route,
+};
+
+use crate::tokens::Session;
+
+/// What connections are made with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The way out.
+    pub http: Http,
+    /// The largest request sent, bytes.
+    pub max_request_bytes: usize,
+    /// The tracker of every task.
+    pub tasks: TaskTracker,
+    /// Ends every task.
+    pub shutdown: CancellationToken,
+}
+
+/// All open connections.
+#[derive(Debug)]
+pub(super) struct Connections {
+    setup: Setup,
+    eras: EraMemory,
+    open: DashMap<(Subject, Sid, String), Arc<tokio::sync::Mutex<OfServer>>>,
+}
+
+/// The connections of one session to one server. Locked while one is made, so that two callers
+/// who need the same do not make it twice.
+#[derive(Debug, Default)]
+struct OfServer {
+    /// The one that all conversations share, when the server issues no MCP sessions.
+    shared: Option<Connection>,
+    /// One for each conversation, when it does.
+    scoped: HashMap<ConversationId, Connection>,
+}
+
+/// A connection that was asked for.
+pub(super) enum Found {
+    /// There was one.
+    Open(Connection),
+    /// It was made just now.
+    Made(Connection),
+}
+
+impl Connections {
+    pub(super) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            eras: EraMemory::default(),
+            open: DashMap::new(),
+        }
+    }
+
+    /// The connection of this scope, made if there is none.
+    pub(super) async fn get(
+        &self,
+        session: &Arc<Session>,
+        route: &Route,
+        scope: &ConversationId,
+    ) -> Result<Found, ConnectError> {
+        let key = (
+            session.subject.clone(),
+            session.sid.clone(),
+            route.name.clone(),
+        );
+        let of_server = Arc::clone(&self.open.entry(key).or_default());
+        let mut of_server = of_server.lock().await;
+        if let Some(connection) = of_server.find(scope) {
+            return Ok(Found::Open(connection));
+        }
+        let connection = Connection::connect(ConnectOptions {
+            http: self.setup.http.clone(),
+            server: ServerAddress {
+                name: route.name.clone(),
+                url: route.url.clone(),
+            },
+            token: Arc::clone(session) as Arc<dyn TokenSource>,
+            max_request_bytes: self.setup.max_request_bytes,
+            eras: self.eras.clone(),
+            tasks: self.setup.tasks.clone(),
+            shutdown: self.setup.shutdown.clone(),
+        })
+        .await?;
+        if connection.has_session() {
+            of_server.scoped.insert(scope.clone(), connection.clone());
+        } else {
+            of_server.shared = Some(connection.clone());
+        }
+        Ok(Found::Made(connection))
+    }
+
+    /// Closes all connections of a session.
+    pub(super) async fn close(&self, session: &Session) {
+        let keys: Vec<_> = self
+            .open
+            .iter()
+            .map(|entry| entry.key().clone())
+            .filter(|(subject, sid, _)| *subject == session.subject && *sid == session.sid)
+            .collect();
+        for key in keys {
+            let Some((_, of_server)) = self.open.remove(&key) else {
+                continue;
+            };
+            let mut of_server = of_server.lock().await;
+            let scoped = std::mem::take(&mut of_server.scoped).into_values();
+            for connection in of_server.shared.take().into_iter().chain(scoped) {
+                connection.close().await;
+            }
+        }
+    }
+
+    /// Runs a task that ends with the program.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.setup.shutdown.clone();
+        self.setup.tasks.spawn(async move {
+            let _ended = shutdown.run_until_cancelled(task).await;
+        });
+    }
+}
+
+impl OfServer {
+    fn find(&mut self, scope: &ConversationId) -> Option<Connection> {
+        self.shared.take_if(|connection| connection.is_closed());
+        self.scoped.retain(|_, connection| !connection.is_closed());
+        self.shared
+            .clone()
+            .or_else(|| self.scoped.get(scope).cloned())
+    }
+}
