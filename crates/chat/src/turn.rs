@@ -101,7 +101,12 @@ pub struct ParkedCall<'a> {
 impl Turn {
     /// A turn that has not begun: its first input is [`Input::Start`].
     pub fn new(limits: TurnLimits) -> Self {
-        Self { limits, state: State::default(), live: Live::default(), out: Out::default() }
+        Self {
+            limits,
+            state: State::default(),
+            live: Live::default(),
+            out: Out::default(),
+        }
     }
 
     /// Takes an input and says what follows from it: at most one [`Effect::Record`], first, and
@@ -114,20 +119,42 @@ impl Turn {
         match input {
             Input::Start(_) => self.state.started = true,
             Input::CatalogReady(toolbox) => self.live.toolbox = Some(toolbox),
-            Input::RoundEnded { round, end, usage, message } => {
+            Input::RoundEnded {
+                round,
+                end,
+                usage,
+                message,
+            } => {
                 self.round_ended(round, end, usage, message);
             }
-            Input::RoundFailed { round, failure, partial } => {
+            Input::RoundFailed {
+                round,
+                failure,
+                partial,
+            } => {
                 self.round_failed(round, failure, partial);
             }
             Input::CallAccepted { call } => self.call_accepted(call),
-            Input::CallRefused { call, refusal, failure } => {
+            Input::CallRefused {
+                call,
+                refusal,
+                failure,
+            } => {
                 self.call_refused(call, refusal, failure);
             }
-            Input::CallEnded { call, outcome, result, failure } => {
+            Input::CallEnded {
+                call,
+                outcome,
+                result,
+                failure,
+            } => {
                 self.call_ended(call, outcome, result, failure);
             }
-            Input::Unparked { reason, server, sid } => {
+            Input::Unparked {
+                reason,
+                server,
+                sid,
+            } => {
                 self.unparked(reason, server.as_deref(), sid.as_ref());
             }
             Input::Answered { question, answer } => self.answered(question, answer),
@@ -149,26 +176,32 @@ impl Turn {
 
     /// The questions that wait for an answer, in the order they were asked, each with its call.
     pub fn open_questions(&self) -> impl Iterator<Item = (QuestionId, CallId)> {
-        self.state.calls().filter_map(|(id, call)| match call.state {
-            CallState::Asking(question) => Some((question, id)),
-            CallState::Ready
-            | CallState::Running
-            | CallState::Parked(_)
-            | CallState::Finished => None,
-        })
+        self.state
+            .calls()
+            .filter_map(|(id, call)| match call.state {
+                CallState::Asking(question) => Some((question, id)),
+                CallState::Ready
+                | CallState::Running
+                | CallState::Parked(_)
+                | CallState::Finished => None,
+            })
     }
 
     /// The calls that wait for their owner, in the order they were asked for.
     pub fn parked(&self) -> impl Iterator<Item = ParkedCall<'_>> {
-        self.state.calls().filter_map(|(id, call)| match call.state {
-            CallState::Parked(reason) => {
-                Some(ParkedCall { call: id, reason, server: call.server() })
-            }
-            CallState::Ready
-            | CallState::Asking(_)
-            | CallState::Running
-            | CallState::Finished => None,
-        })
+        self.state
+            .calls()
+            .filter_map(|(id, call)| match call.state {
+                CallState::Parked(reason) => Some(ParkedCall {
+                    call: id,
+                    reason,
+                    server: call.server(),
+                }),
+                CallState::Ready
+                | CallState::Asking(_)
+                | CallState::Running
+                | CallState::Finished => None,
+            })
     }
 
     /// Whether all that the turn waits for is a person: an answer, a connected account, or the
@@ -242,7 +275,10 @@ impl Turn {
     fn stray(&mut self, call: Option<CallId>, text: &str) {
         if self.live.notices < limits::STRAY_NOTICES {
             self.live.notices += 1;
-            self.record(Event::Notice { call, text: text.to_owned() });
+            self.record(Event::Notice {
+                call,
+                text: text.to_owned(),
+            });
         }
     }
 

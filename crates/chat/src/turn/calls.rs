@@ -23,8 +23,7 @@ use super::{
 
 const TURN_LIMIT: &str =
     "Not run: this turn may make no more calls. Answer with what you have and say what is missing.";
-const ROUND_LIMIT: &str =
-    "Not run: too many calls at once. Ask again for the calls that are still needed, fewer at once.";
+const ROUND_LIMIT: &str = "Not run: too many calls at once. Ask again for the calls that are still needed, fewer at once.";
 
 impl Turn {
     /// Records the calls of a round, with the outcome of those that will not run and the questions
@@ -71,7 +70,10 @@ impl Turn {
     pub(super) fn call_refused(&mut self, call: CallId, refusal: Refusal, failure: Failure) {
         match self.call_state(call) {
             Some(CallState::Running) if self.live.accepted.contains(&call) => {
-                self.stray(Some(call), "A refusal came after the server had accepted the call.");
+                self.stray(
+                    Some(call),
+                    "A refusal came after the server had accepted the call.",
+                );
             }
             Some(CallState::Running) if self.state.cancelling.is_some() => {
                 self.end_call(call, Outcome::Cancelled, super::cancel::NOT_RUN, None);
@@ -106,7 +108,10 @@ impl Turn {
             .collect();
         for call in matching {
             self.live.refusals.remove(&call);
-            self.record(Event::CallResumed { call, sid: sid.cloned() });
+            self.record(Event::CallResumed {
+                call,
+                sid: sid.cloned(),
+            });
             self.clear_timer(TimerId::Parked(call));
         }
     }
@@ -115,14 +120,21 @@ impl Turn {
         let Some(CallState::Parked(reason)) = self.call_state(call) else {
             return;
         };
-        let failure = self.live.refusals.remove(&call).unwrap_or_else(|| waited_in_vain(reason));
+        let failure = self
+            .live
+            .refusals
+            .remove(&call)
+            .unwrap_or_else(|| waited_in_vain(reason));
         self.end_unmended(call, reason, failure);
     }
 
     pub(super) fn answered(&mut self, question: QuestionId, answer: Answer) {
         let asking = self.open_questions().find(|(open, _)| *open == question);
         let Some((_, call)) = asking else {
-            self.stray(None, "An answer came for a question that is not open any more.");
+            self.stray(
+                None,
+                "An answer came for a question that is not open any more.",
+            );
             return;
         };
         let denied = match &answer {
@@ -155,7 +167,12 @@ impl Turn {
     ) {
         self.live.accepted.remove(&call);
         self.live.refusals.remove(&call);
-        self.record(Event::CallFinished(CallFinished { call, outcome, result, failure }));
+        self.record(Event::CallFinished(CallFinished {
+            call,
+            outcome,
+            result,
+            failure,
+        }));
     }
 
     fn ask_or_refuse(&mut self, call: CallId) {
@@ -164,11 +181,18 @@ impl Turn {
                 let (outcome, text) = (*outcome, text.clone());
                 self.end_call(call, outcome, text, None);
             }
-            Some(Plan::Run { policy: Policy::Ask, .. }) => {
+            Some(Plan::Run {
+                policy: Policy::Ask,
+                ..
+            }) => {
                 let question = QuestionId(self.state.questions + 1);
                 self.record(Event::QuestionAsked { question, call });
             }
-            Some(Plan::Run { policy: Policy::Allow, .. }) | None => {}
+            Some(Plan::Run {
+                policy: Policy::Allow,
+                ..
+            })
+            | None => {}
         }
     }
 
@@ -182,7 +206,11 @@ impl Turn {
         let (target, arguments) = (target.clone(), arguments.clone());
         let attempt = ready.starts + 1;
         self.record(Event::CallStarted { call, attempt });
-        self.want(Effect::StartCall { call, target, arguments });
+        self.want(Effect::StartCall {
+            call,
+            target,
+            arguments,
+        });
     }
 
     /// A refusal of a call that was started and not accepted: it certainly did not run.
@@ -203,7 +231,11 @@ impl Turn {
     }
 
     fn park(&mut self, call: CallId, reason: ParkReason, failure: Failure) {
-        if self.state.call(call).is_some_and(|refused| refused.parkings < limits::PARKINGS) {
+        if self
+            .state
+            .call(call)
+            .is_some_and(|refused| refused.parkings < limits::PARKINGS)
+        {
             self.live.refusals.insert(call, failure);
             self.record(Event::CallParked { call, reason });
             self.set_timer(TimerId::Parked(call), limits::PARKED);
@@ -222,7 +254,11 @@ impl Turn {
 
     /// Starts the call once more, in its slot; after that the refusal is its end.
     fn restart(&mut self, call: CallId, refusal: Refusal, failure: Failure) {
-        if self.state.call(call).is_some_and(|refused| refused.restarts < limits::RESTARTS) {
+        if self
+            .state
+            .call(call)
+            .is_some_and(|refused| refused.restarts < limits::RESTARTS)
+        {
             self.start_call(call);
         } else if refusal == Refusal::SessionGone {
             let outcome = Outcome::Unavailable;
@@ -239,7 +275,10 @@ impl Turn {
     }
 
     fn stray_for_finished(&mut self, call: CallId) {
-        self.stray(Some(call), "An answer came for a call that had already ended.");
+        self.stray(
+            Some(call),
+            "An answer came for a call that had already ended.",
+        );
     }
 }
 
@@ -247,12 +286,18 @@ impl Turn {
 fn startable(state: &State) -> Vec<CallId> {
     let mut running = 0;
     let mut by_server: BTreeMap<&str, usize> = BTreeMap::new();
-    for (_, call) in state.calls().filter(|(_, call)| call.state == CallState::Running) {
+    for (_, call) in state
+        .calls()
+        .filter(|(_, call)| call.state == CallState::Running)
+    {
         running += 1;
         *by_server.entry(call.server()).or_default() += 1;
     }
     let mut start = Vec::new();
-    for (id, call) in state.calls().filter(|(_, call)| call.state == CallState::Ready) {
+    for (id, call) in state
+        .calls()
+        .filter(|(_, call)| call.state == CallState::Ready)
+    {
         let here = by_server.entry(call.server()).or_default();
         if running < limits::CALLS_AT_ONCE && *here < limits::CALLS_AT_ONCE_PER_SERVER {
             running += 1;

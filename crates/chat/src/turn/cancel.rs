@@ -34,7 +34,12 @@ impl Turn {
     pub(super) fn grace_over(&mut self) {
         self.live.request = None;
         for call in self.calls_in(CallState::is_running) {
-            self.end_call(call, Outcome::Unknown, Outcome::Unknown.text_for_model(), None);
+            self.end_call(
+                call,
+                Outcome::Unknown,
+                Outcome::Unknown.text_for_model(),
+                None,
+            );
         }
     }
 
@@ -78,6 +83,10 @@ impl Turn {
     }
 
     pub(super) fn calls_in(&self, wanted: fn(CallState) -> bool) -> Vec<CallId> {
-        self.state.calls().filter(|(_, call)| wanted(call.state)).map(|(id, _)| id).collect()
+        self.state
+            .calls()
+            .filter(|(_, call)| wanted(call.state))
+            .map(|(id, _)| id)
+            .collect()
     }
 }

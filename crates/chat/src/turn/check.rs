@@ -14,7 +14,10 @@ const NEAR_NAMES: usize = 3;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Plan {
     /// It runs with these arguments, after a question if policy wants one.
-    Run { policy: Policy, arguments: JsonObject },
+    Run {
+        policy: Policy,
+        arguments: JsonObject,
+    },
     /// It ends without having run.
     Refuse { outcome: Outcome, text: String },
 }
@@ -29,7 +32,10 @@ pub(super) fn plan(toolbox: Option<&Toolbox>, requested: &CallRequested) -> Plan
         };
     };
     match toolbox.check_arguments(function, &requested.arguments) {
-        Ok(arguments) => Plan::Run { policy: function.policy, arguments },
+        Ok(arguments) => Plan::Run {
+            policy: function.policy,
+            arguments,
+        },
         Err(wrong) => Plan::Refuse {
             outcome: Outcome::InvalidArguments,
             text: format!("{} {wrong}", Outcome::InvalidArguments.text_for_model()),

@@ -44,12 +44,21 @@ impl Turn {
 
     fn recover(&mut self) {
         for call in self.calls_in(CallState::is_running) {
-            self.end_call(call, Outcome::Unknown, Outcome::Unknown.text_for_model(), None);
+            self.end_call(
+                call,
+                Outcome::Unknown,
+                Outcome::Unknown.text_for_model(),
+                None,
+            );
         }
         if self.state.cancelling.is_some() {
             return;
         }
-        let open = self.state.round.as_ref().filter(|round| round.state == RoundState::Open);
+        let open = self
+            .state
+            .round
+            .as_ref()
+            .filter(|round| round.state == RoundState::Open);
         if let Some(round) = open.map(|round| round.id) {
             self.record(Event::RoundDiscarded { round });
         }

@@ -22,7 +22,11 @@ impl Turn {
     /// Whether a request is out or waits to be sent again.
     pub(super) fn round_under_way(&self) -> bool {
         self.live.request.is_some()
-            || self.live.timers.iter().any(|timer| matches!(timer, TimerId::Retry(_)))
+            || self
+                .live
+                .timers
+                .iter()
+                .any(|timer| matches!(timer, TimerId::Retry(_)))
     }
 
     /// Sends the round that is due: the next one, or after a replay the one that was not
@@ -66,9 +70,17 @@ impl Turn {
         let cut = cut_calls(end, &mut message);
         let notice = notice_about(end, cut, &message);
         let requested = self.number_calls(round, &message);
-        self.record(Event::RoundFinished { round, end, usage, message });
+        self.record(Event::RoundFinished {
+            round,
+            end,
+            usage,
+            message,
+        });
         if let Some(text) = notice {
-            self.record(Event::Notice { call: None, text: text.to_owned() });
+            self.record(Event::Notice {
+                call: None,
+                text: text.to_owned(),
+            });
         }
         self.request_calls(requested, tool_choice);
     }
@@ -100,7 +112,11 @@ impl Turn {
             Partial::Shown => self.record(Event::RoundDiscarded { round }),
         }
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
-        self.record(Event::RoundRetrying { round, failure, after_ms });
+        self.record(Event::RoundRetrying {
+            round,
+            failure,
+            after_ms,
+        });
         self.set_timer(TimerId::Retry(round), after);
     }
 
@@ -108,10 +124,23 @@ impl Turn {
         let Some(toolbox) = self.state.toolbox.clone() else {
             return;
         };
-        let catalogs = toolbox.catalogs.iter().map(|catalog| catalog.hash.clone()).collect();
-        self.record(Event::RoundStarted { round, attempt, tool_choice, catalogs });
+        let catalogs = toolbox
+            .catalogs
+            .iter()
+            .map(|catalog| catalog.hash.clone())
+            .collect();
+        self.record(Event::RoundStarted {
+            round,
+            attempt,
+            tool_choice,
+            catalogs,
+        });
         self.live.request = Some(round);
-        self.want(Effect::SendRound { round, toolbox, tool_choice });
+        self.want(Effect::SendRound {
+            round,
+            toolbox,
+            tool_choice,
+        });
     }
 
     /// Records the newest functions, unless they are what the last round was offered.
@@ -137,7 +166,10 @@ impl Turn {
     /// The round, if it is the one whose request is out.
     fn answered_request(&self, round: RoundId) -> Option<&Round> {
         let out = self.live.request == Some(round);
-        self.state.round.as_ref().filter(|open| out && open.id == round)
+        self.state
+            .round
+            .as_ref()
+            .filter(|open| out && open.id == round)
     }
 
     fn number_calls(&self, round: RoundId, message: &AssistantMessage) -> Vec<CallRequested> {

@@ -82,7 +82,12 @@ impl State {
         match event {
             Event::TurnStarted(_) => self.started = true,
             Event::CatalogReady(ready) => self.offer(Arc::new(Toolbox::from_event(ready))),
-            Event::RoundStarted { round, attempt, tool_choice, .. } => {
+            Event::RoundStarted {
+                round,
+                attempt,
+                tool_choice,
+                ..
+            } => {
                 self.round_started(*round, *attempt, *tool_choice);
             }
             Event::RoundRetrying { .. } => self.round_retrying(),
@@ -146,7 +151,9 @@ impl State {
     }
 
     pub(super) fn calls_resolved(&self) -> bool {
-        self.calls.iter().all(|call| call.state == CallState::Finished)
+        self.calls
+            .iter()
+            .all(|call| call.state == CallState::Finished)
     }
 
     pub(super) fn calls_running(&self) -> bool {
@@ -163,9 +170,8 @@ impl State {
             return None;
         }
         match (round.tool_choice, end) {
-            (ToolChoice::None, _) => Some(TurnEnd::Limit),
             (ToolChoice::Auto, _) if round.calls > 0 => None,
-            (ToolChoice::Auto, RoundEnd::Length) => Some(TurnEnd::Limit),
+            (ToolChoice::None, _) | (ToolChoice::Auto, RoundEnd::Length) => Some(TurnEnd::Limit),
             (ToolChoice::Auto, RoundEnd::Stop | RoundEnd::Calls | RoundEnd::Filtered) => {
                 Some(TurnEnd::Answered)
             }
@@ -178,7 +184,15 @@ impl State {
             Some(_) | None => (0, 0),
         };
         let state = RoundState::Open;
-        self.round = Some(Round { id, attempt, tool_choice, state, retries, cuts, calls: 0 });
+        self.round = Some(Round {
+            id,
+            attempt,
+            tool_choice,
+            state,
+            retries,
+            cuts,
+            calls: 0,
+        });
     }
 
     fn round_retrying(&mut self) {
@@ -203,7 +217,10 @@ impl State {
     }
 
     fn answered(&mut self, question: QuestionId, answer: &Answer) {
-        let asking = self.calls.iter_mut().find(|call| call.state == CallState::Asking(question));
+        let asking = self
+            .calls
+            .iter_mut()
+            .find(|call| call.state == CallState::Asking(question));
         match (asking, answer) {
             (Some(call), Answer::Approve) => call.state = CallState::Ready,
             // Its `call.finished` is in the same append.

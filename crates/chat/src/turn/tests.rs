@@ -1,5 +1,10 @@
 //! Conversations with the engine, told as text: what goes in, and what comes out.
 
+#![expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "a test names the few events and effects that it is about"
+)]
+
 mod calls;
 mod cancel;
 mod property;
@@ -37,7 +42,10 @@ impl Conversation {
     }
 
     fn asking_within(limits: TurnLimits) -> Self {
-        let mut conversation = Self { turn: Turn::new(limits), log: vec![] };
+        let mut conversation = Self {
+            turn: Turn::new(limits),
+            log: vec![],
+        };
         conversation.log.push(Event::TurnStarted(started()));
         conversation.turn.on(Input::Start(started()));
         conversation.on(Input::CatalogReady(toolbox()));
@@ -59,7 +67,10 @@ impl Conversation {
     /// All of them, one after the other, as one text.
     fn all(&mut self, inputs: impl IntoIterator<Item = Input>) -> String {
         let told: Vec<String> = inputs.into_iter().map(|input| self.on(input)).collect();
-        told.into_iter().filter(|told| !told.is_empty()).collect::<Vec<_>>().join("\n")
+        told.into_iter()
+            .filter(|told| !told.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     /// The process dies and another one replays the log.
@@ -88,19 +99,22 @@ impl Conversation {
     }
 
     fn notices(&self) -> Vec<&str> {
-        let notice = |event| match event {
-            &Event::Notice { ref text, .. } => Some(text.as_str()),
+        let notices = self.log.iter().filter_map(|event| match event {
+            Event::Notice { text, .. } => Some(text.as_str()),
             _ => None,
-        };
-        self.log.iter().filter_map(notice).collect()
+        });
+        notices.collect()
     }
 }
 
 /// Compares line by line; how a text is indented does not matter.
 #[track_caller]
 fn is(told: &str, expected: &str) {
-    let lines: Vec<&str> =
-        expected.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let lines: Vec<&str> = expected
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
     assert_eq!(told.lines().collect::<Vec<_>>(), lines, "\n{told}\n");
 }
 
@@ -144,30 +158,56 @@ fn tool(name: &str) -> Tool {
 }
 
 fn answer(round: u32, end: RoundEnd, text: &str) -> Input {
-    let message = AssistantMessage { text: text.into(), ..AssistantMessage::default() };
-    Input::RoundEnded { round: RoundId(round), end, usage: None, message }
+    let message = AssistantMessage {
+        text: text.into(),
+        ..AssistantMessage::default()
+    };
+    Input::RoundEnded {
+        round: RoundId(round),
+        end,
+        usage: None,
+        message,
+    }
 }
 
 /// A round that asks for functions; `name!` has arguments that do not fit, `name{` none that are
 /// JSON.
 fn calls_for(round: u32, functions: &[&str]) -> Input {
-    let calls = functions.iter().enumerate().map(|(place, function)| ModelCall {
-        id: format!("id{round}-{place}"),
-        name: function.trim_end_matches(['!', '{']).into(),
-        arguments: match function.chars().last() {
-            Some('!') => r#"{"n":"x"}"#.into(),
-            Some('{') => "{".into(),
-            _ => r#"{"n":1}"#.into(),
-        },
-        extras: serde_json::Map::new(),
-    });
-    let message = AssistantMessage { calls: calls.collect(), ..AssistantMessage::default() };
-    Input::RoundEnded { round: RoundId(round), end: RoundEnd::Calls, usage: None, message }
+    let calls = functions
+        .iter()
+        .enumerate()
+        .map(|(place, function)| ModelCall {
+            id: format!("id{round}-{place}"),
+            name: function.trim_end_matches(['!', '{']).into(),
+            arguments: match function.chars().last() {
+                Some('!') => r#"{"n":"x"}"#.into(),
+                Some('{') => "{".into(),
+                _ => r#"{"n":1}"#.into(),
+            },
+            extras: serde_json::Map::new(),
+        });
+    let message = AssistantMessage {
+        calls: calls.collect(),
+        ..AssistantMessage::default()
+    };
+    Input::RoundEnded {
+        round: RoundId(round),
+        end: RoundEnd::Calls,
+        usage: None,
+        message,
+    }
 }
 
 fn fails(round: u32, retry: Retry, partial: Partial) -> Input {
-    let failure = RoundFailure { failure: failure(Layer::Model), retry };
-    Input::RoundFailed { round: RoundId(round), failure, partial }
+    let failure = RoundFailure {
+        failure: failure(Layer::Model),
+        retry,
+    };
+    Input::RoundFailed {
+        round: RoundId(round),
+        failure,
+        partial,
+    }
 }
 
 fn accepted(call: u32) -> Input {
@@ -175,25 +215,46 @@ fn accepted(call: u32) -> Input {
 }
 
 fn refused(call: u32, refusal: Refusal) -> Input {
-    Input::CallRefused { call: CallId(call), refusal, failure: failure(Layer::Pomerium) }
+    Input::CallRefused {
+        call: CallId(call),
+        refusal,
+        failure: failure(Layer::Pomerium),
+    }
 }
 
 fn ended(call: u32, outcome: Outcome) -> Input {
     let result = CallResult::text("from the server");
-    Input::CallEnded { call: CallId(call), outcome, result, failure: None }
+    Input::CallEnded {
+        call: CallId(call),
+        outcome,
+        result,
+        failure: None,
+    }
 }
 
 fn approve(question: u32) -> Input {
-    Input::Answered { question: QuestionId(question), answer: Answer::Approve }
+    Input::Answered {
+        question: QuestionId(question),
+        answer: Answer::Approve,
+    }
 }
 
 fn deny(question: u32, reason: &str) -> Input {
-    let answer = Answer::Deny { reason: reason.into() };
-    Input::Answered { question: QuestionId(question), answer }
+    let answer = Answer::Deny {
+        reason: reason.into(),
+    };
+    Input::Answered {
+        question: QuestionId(question),
+        answer,
+    }
 }
 
 fn unparked(reason: ParkReason, server: Option<&str>) -> Input {
-    Input::Unparked { reason, server: server.map(Into::into), sid: None }
+    Input::Unparked {
+        reason,
+        server: server.map(Into::into),
+        sid: None,
+    }
 }
 
 fn timer_parked(call: u32) -> Input {
@@ -211,13 +272,22 @@ fn told(effect: &Effect) -> String {
             format!("record {}", events.join(", "))
         }
         Effect::LoadCatalog => "load catalog".into(),
-        Effect::SendRound { round, tool_choice, .. } => {
+        Effect::SendRound {
+            round, tool_choice, ..
+        } => {
             format!("send round {round} {}", choice(*tool_choice))
         }
         Effect::AbortRound(round) => format!("abort round {round}"),
-        Effect::StartCall { call, target, arguments } => {
+        Effect::StartCall {
+            call,
+            target,
+            arguments,
+        } => {
             let arguments = serde_json::to_string(arguments).unwrap();
-            format!("start call {call}: {}.{} {arguments}", target.server, target.tool)
+            format!(
+                "start call {call}: {}.{} {arguments}",
+                target.server, target.tool
+            )
         }
         Effect::CancelCall(call) => format!("cancel call {call}"),
         Effect::SetTimer(timer, after) => format!("set timer {timer:?} {after:?}"),
@@ -228,10 +298,17 @@ fn told(effect: &Effect) -> String {
 fn told_event(event: &Event) -> String {
     let name = event.name();
     match event {
-        Event::RoundStarted { round, attempt, tool_choice, .. } => {
+        Event::RoundStarted {
+            round,
+            attempt,
+            tool_choice,
+            ..
+        } => {
             format!("{name} {round}.{attempt} {}", choice(*tool_choice))
         }
-        Event::RoundRetrying { round, after_ms, .. } => format!("{name} {round} {after_ms}ms"),
+        Event::RoundRetrying {
+            round, after_ms, ..
+        } => format!("{name} {round} {after_ms}ms"),
         Event::RoundDiscarded { round } => format!("{name} {round}"),
         Event::RoundFinished { round, end, .. } => format!("{name} {round} {}", word(end)),
         Event::CallRequested(requested) => format!("{name} {}", requested.call),
@@ -240,7 +317,10 @@ fn told_event(event: &Event) -> String {
         Event::CallStarted { call, attempt } => format!("{name} {call}.{attempt}"),
         Event::CallParked { call, reason } => format!("{name} {call} {}", word(reason)),
         Event::CallResumed { call, sid: None } => format!("{name} {call}"),
-        Event::CallResumed { call, sid: Some(sid) } => format!("{name} {call} {sid}"),
+        Event::CallResumed {
+            call,
+            sid: Some(sid),
+        } => format!("{name} {call} {sid}"),
         Event::CallFinished(finished) => {
             format!("{name} {} {}", finished.call, word(&finished.outcome))
         }
@@ -258,5 +338,9 @@ fn choice(tool_choice: ToolChoice) -> &'static str {
 }
 
 fn word(value: &impl serde::Serialize) -> String {
-    serde_json::to_value(value).unwrap().as_str().unwrap().into()
+    serde_json::to_value(value)
+        .unwrap()
+        .as_str()
+        .unwrap()
+        .into()
 }

@@ -31,21 +31,30 @@ fn an_unknown_function_has_an_outcome_that_helps_the_model() {
          send round 2 auto",
     );
     let shown = &conversation.finished(1).result.shown;
-    assert!(shown.ends_with("Did you mean alpha__free or beta__free or gamma__free?"), "{shown}");
+    assert!(
+        shown.ends_with("Did you mean alpha__free or beta__free or gamma__free?"),
+        "{shown}"
+    );
     assert!(!conversation.finished(2).result.shown.contains("mean"));
 }
 
 #[test]
 fn arguments_that_do_not_fit_are_told_and_not_sent() {
     let mut conversation = Conversation::asking();
-    let told = conversation.on(calls_for(1, &["alpha__free!", "beta__asked{", "beta__free"]));
+    let told = conversation.on(calls_for(
+        1,
+        &["alpha__free!", "beta__asked{", "beta__free"],
+    ));
     is(
         &told,
         r#"record round.finished 1 calls, call.requested 1, call.finished 1 invalid_arguments, call.requested 2, call.finished 2 invalid_arguments, call.requested 3, call.started 3.1
            start call 3: beta.free {"n":1}"#,
     );
     let shown = &conversation.finished(1).result.shown;
-    assert!(shown.starts_with("Not run:") && shown.contains("/n"), "{shown}");
+    assert!(
+        shown.starts_with("Not run:") && shown.contains("/n"),
+        "{shown}"
+    );
     assert!(conversation.finished(2).result.shown.contains("not JSON"));
 }
 
@@ -53,7 +62,12 @@ fn arguments_that_do_not_fit_are_told_and_not_sent() {
 fn at_most_four_run_at_a_server_and_the_rest_follow_in_order() {
     let mut conversation = Conversation::calling(&["alpha__free"; 6]);
     let running = |conversation: &Conversation| {
-        conversation.turn.calls_in(CallState::is_running).iter().map(|id| id.0).collect::<Vec<_>>()
+        conversation
+            .turn
+            .calls_in(CallState::is_running)
+            .iter()
+            .map(|id| id.0)
+            .collect::<Vec<_>>()
     };
     assert_eq!(running(&conversation), [1, 2, 3, 4]);
     is(
@@ -78,11 +92,20 @@ fn at_most_eight_run_in_all() {
 fn more_calls_than_a_round_may_have_are_refused() {
     let mut conversation = Conversation::calling(&["alpha__free"; 34]);
     assert_eq!(conversation.finished(33).outcome, Outcome::Limit);
-    assert!(conversation.finished(34).result.shown.contains("fewer at once"));
+    assert!(
+        conversation
+            .finished(34)
+            .result
+            .shown
+            .contains("fewer at once")
+    );
     for call in 1..=32 {
         conversation.on(ended(call, Outcome::Ok));
     }
-    assert_eq!(told_event(conversation.log.last().unwrap()), "round.started 2.1 auto");
+    assert_eq!(
+        told_event(conversation.log.last().unwrap()),
+        "round.started 2.1 auto"
+    );
 }
 
 #[test]
@@ -115,13 +138,25 @@ fn a_person_is_asked_and_says_no() {
          record question.answered 1, call.finished 1 denied_by_user, round.started 2.1 auto
          send round 2 auto",
     );
-    assert!(conversation.finished(2).result.shown.ends_with("The user's reason: too dear"));
+    assert!(
+        conversation
+            .finished(2)
+            .result
+            .shown
+            .ends_with("The user's reason: too dear")
+    );
     assert!(!conversation.finished(1).result.shown.contains("reason"));
 }
 
 #[test]
 fn an_approved_call_waits_for_a_slot() {
-    let calls = ["alpha__free", "alpha__free", "alpha__free", "alpha__free", "alpha__asked"];
+    let calls = [
+        "alpha__free",
+        "alpha__free",
+        "alpha__free",
+        "alpha__free",
+        "alpha__asked",
+    ];
     let mut conversation = Conversation::calling(&calls);
     is(&conversation.on(approve(1)), "record question.answered 1");
     is(
@@ -166,12 +201,20 @@ fn a_call_with_a_stale_token_is_parked_and_goes_on_with_a_new_one() {
         "record call.parked 1 stale_token
          set timer Parked(CallId(1)) 1800s",
     );
-    let parked = ParkedCall { call: CallId(1), reason: ParkReason::StaleToken, server: "alpha" };
+    let parked = ParkedCall {
+        call: CallId(1),
+        reason: ParkReason::StaleToken,
+        server: "alpha",
+    };
     assert_eq!(conversation.turn.parked().collect::<Vec<_>>(), [parked]);
     assert!(conversation.turn.waits_only_for_person());
     let sid = Some("other".into());
     is(
-        &conversation.on(Input::Unparked { reason: ParkReason::StaleToken, server: None, sid }),
+        &conversation.on(Input::Unparked {
+            reason: ParkReason::StaleToken,
+            server: None,
+            sid,
+        }),
         r#"record call.resumed 1 other, call.started 1.2
            clear timer Parked(CallId(1))
            start call 1: alpha.free {"n":1}"#,
@@ -197,30 +240,50 @@ fn only_what_waits_for_it_is_unparked() {
 #[test]
 fn the_third_refusal_of_this_kind_is_the_end() {
     for (refusal, reason, outcome) in [
-        (Refusal::StaleToken, ParkReason::StaleToken, Outcome::TokenExpired),
-        (Refusal::NeedsConnect, ParkReason::NeedsConnect, Outcome::NeedsConnect),
+        (
+            Refusal::StaleToken,
+            ParkReason::StaleToken,
+            Outcome::TokenExpired,
+        ),
+        (
+            Refusal::NeedsConnect,
+            ParkReason::NeedsConnect,
+            Outcome::NeedsConnect,
+        ),
     ] {
         let mut conversation = Conversation::calling(&["alpha__free"]);
         for _ in 0..2 {
             conversation.all([refused(1, refusal), unparked(reason, None)]);
         }
         let told = conversation.on(refused(1, refusal));
-        assert!(told.starts_with(&format!("record call.finished 1 {}", word(&outcome))), "{told}");
-        assert_eq!(conversation.finished(1).failure, Some(failure(Layer::Pomerium)));
+        assert!(
+            told.starts_with(&format!("record call.finished 1 {}", word(&outcome))),
+            "{told}"
+        );
+        assert_eq!(
+            conversation.finished(1).failure,
+            Some(failure(Layer::Pomerium))
+        );
     }
 }
 
 #[test]
 fn a_parked_call_does_not_wait_for_ever() {
     let mut conversation = Conversation::calling(&["alpha__free", "beta__free"]);
-    conversation.all([refused(1, Refusal::NeedsConnect), refused(2, Refusal::StaleToken)]);
+    conversation.all([
+        refused(1, Refusal::NeedsConnect),
+        refused(2, Refusal::StaleToken),
+    ]);
     is(
         &conversation.all([timer_parked(1), timer_parked(1), timer_parked(2)]),
         "record call.finished 1 needs_connect
          record call.finished 2 token_expired, round.started 2.1 auto
          send round 2 auto",
     );
-    assert_eq!(conversation.finished(1).failure, Some(failure(Layer::Pomerium)));
+    assert_eq!(
+        conversation.finished(1).failure,
+        Some(failure(Layer::Pomerium))
+    );
 }
 
 #[test]
@@ -260,20 +323,36 @@ fn a_lost_session_or_a_changed_header_is_tried_once_more() {
                 word(&outcome)
             ),
         );
-        assert!(conversation.finished(1).result.shown.starts_with("Not run:"));
+        assert!(
+            conversation
+                .finished(1)
+                .result
+                .shown
+                .starts_with("Not run:")
+        );
     }
 }
 
 #[test]
 fn a_refusal_for_good_is_the_outcome() {
-    for (refusal, outcome) in
-        [(Refusal::Denied, Outcome::DeniedByPolicy), (Refusal::TooLarge, Outcome::Limit)]
-    {
+    for (refusal, outcome) in [
+        (Refusal::Denied, Outcome::DeniedByPolicy),
+        (Refusal::TooLarge, Outcome::Limit),
+    ] {
         let mut conversation = Conversation::calling(&["alpha__free"]);
         conversation.on(refused(1, refusal));
         assert_eq!(conversation.finished(1).outcome, outcome);
-        assert!(conversation.finished(1).result.shown.starts_with("Not run:"));
-        assert_eq!(conversation.finished(1).failure, Some(failure(Layer::Pomerium)));
+        assert!(
+            conversation
+                .finished(1)
+                .result
+                .shown
+                .starts_with("Not run:")
+        );
+        assert_eq!(
+            conversation.finished(1).failure,
+            Some(failure(Layer::Pomerium))
+        );
     }
 }
 
@@ -281,7 +360,14 @@ fn a_refusal_for_good_is_the_outcome() {
 fn after_acceptance_no_refusal_counts() {
     for refusal in [Refusal::StaleToken, Refusal::SessionGone, Refusal::Denied] {
         let mut conversation = Conversation::calling(&["alpha__free"]);
-        is(&conversation.all([accepted(1), refused(1, refusal)]), "record notice");
-        assert!(conversation.on(ended(1, Outcome::Ok)).starts_with("record call.finished 1 ok"));
+        is(
+            &conversation.all([accepted(1), refused(1, refusal)]),
+            "record notice",
+        );
+        assert!(
+            conversation
+                .on(ended(1, Outcome::Ok))
+                .starts_with("record call.finished 1 ok")
+        );
     }
 }

@@ -20,8 +20,14 @@ fn stopping_while_the_model_speaks_ends_the_request_and_then_the_turn() {
 
 #[test]
 fn stopping_cancels_what_is_with_nobody_at_once_and_waits_for_the_rest() {
-    let calls =
-        ["alpha__free", "alpha__free", "alpha__free", "alpha__free", "alpha__free", "beta__asked"];
+    let calls = [
+        "alpha__free",
+        "alpha__free",
+        "alpha__free",
+        "alpha__free",
+        "alpha__free",
+        "beta__asked",
+    ];
     let mut conversation = Conversation::calling(&calls);
     conversation.on(refused(1, Refusal::NeedsConnect));
     conversation.all([ended(2, Outcome::Ok), ended(3, Outcome::Ok)]);
@@ -33,7 +39,13 @@ fn stopping_cancels_what_is_with_nobody_at_once_and_waits_for_the_rest() {
          cancel call 5
          set timer CancelGrace 3s",
     );
-    assert!(conversation.finished(6).result.shown.starts_with("Not run:"));
+    assert!(
+        conversation
+            .finished(6)
+            .result
+            .shown
+            .starts_with("Not run:")
+    );
     is(
         &conversation.all([ended(4, Outcome::Cancelled), ended(5, Outcome::Ok)]),
         "record call.finished 4 cancelled
@@ -66,7 +78,10 @@ fn a_model_request_that_does_not_end_in_the_grace_is_given_up() {
 fn stopping_twice_is_stopping_once() {
     let mut conversation = Conversation::calling(&["alpha__free"]);
     conversation.on(USER);
-    is(&conversation.all([USER, Input::Cancel(CancelBy::Recovery)]), "");
+    is(
+        &conversation.all([USER, Input::Cancel(CancelBy::Recovery)]),
+        "",
+    );
 }
 
 #[test]
@@ -83,7 +98,10 @@ fn stopping_before_the_catalogs_are_there_stops_at_once() {
     let mut turn = Turn::new(TurnLimits::default());
     turn.on(Input::Start(started()));
     let mut conversation = Conversation { turn, log: vec![] };
-    is(&conversation.on(USER), "record turn.cancelling user, turn.finished cancelled");
+    is(
+        &conversation.on(USER),
+        "record turn.cancelling user, turn.finished cancelled",
+    );
 }
 
 #[test]
@@ -120,7 +138,13 @@ fn a_refused_call_of_a_stopping_turn_did_not_run() {
             "record call.finished 1 cancelled, turn.finished cancelled
              clear timer CancelGrace",
         );
-        assert!(conversation.finished(1).result.shown.starts_with("Not run:"));
+        assert!(
+            conversation
+                .finished(1)
+                .result
+                .shown
+                .starts_with("Not run:")
+        );
     }
 }
 
@@ -148,7 +172,13 @@ fn a_lost_log_lets_go_of_everything_without_a_word() {
          clear timer Parked(CallId(3))",
     );
     assert!(conversation.turn.is_finished());
-    let late = [ended(1, Outcome::Ok), accepted(2), approve(1), USER, Input::LogLost];
+    let late = [
+        ended(1, Outcome::Ok),
+        accepted(2),
+        approve(1),
+        USER,
+        Input::LogLost,
+    ];
     is(&conversation.all(late), "");
 
     is(&Conversation::asking().on(Input::LogLost), "abort round 1");

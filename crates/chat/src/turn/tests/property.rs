@@ -8,7 +8,7 @@ use super::{
 };
 
 proptest! {
-    #![proptest_config(cases(512))]
+    #![proptest_config(cases(256))]
 
     /// The world checks each effect as it comes and each log at its end.
     #[test]
@@ -24,7 +24,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(48))]
+    #![proptest_config(cases(32))]
 
     /// Wherever its log ends, a turn goes on from there, and starts nothing that it has started.
     #[test]
@@ -44,7 +44,11 @@ proptest! {
 
 /// Without a file of past failures: a failing case is printed, and becomes a test of its own.
 fn cases(cases: u32) -> ProptestConfig {
-    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
 }
 
 fn check_limits(limits: TurnLimits, log: &[Event]) {

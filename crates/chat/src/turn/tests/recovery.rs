@@ -4,8 +4,10 @@ const BACK: fn() -> Input = || Input::CatalogReady(toolbox());
 
 #[test]
 fn a_turn_that_never_had_its_catalogs_loads_them() {
-    let mut conversation =
-        Conversation { turn: Turn::new(TurnLimits::default()), log: vec![] };
+    let mut conversation = Conversation {
+        turn: Turn::new(TurnLimits::default()),
+        log: vec![],
+    };
     is(&conversation.crash(), "");
     conversation.log.push(Event::TurnStarted(started()));
     is(&conversation.crash(), "load catalog");
@@ -142,7 +144,10 @@ fn a_parked_call_keeps_waiting_for_as_long_as_any() {
     conversation.crash();
     conversation.on(timer_parked(1));
     assert_eq!(conversation.finished(1).outcome, Outcome::TokenExpired);
-    assert_eq!(conversation.finished(1).failure.as_ref().unwrap().layer, Layer::Pomerium);
+    assert_eq!(
+        conversation.finished(1).failure.as_ref().unwrap().layer,
+        Layer::Pomerium
+    );
 }
 
 #[test]
@@ -161,7 +166,10 @@ fn parkings_and_restarts_are_counted_over_a_crash() {
 fn a_turn_that_was_stopping_ends() {
     let mut conversation = Conversation::calling(&["alpha__free"]);
     conversation.on(Input::Cancel(CancelBy::User));
-    is(&conversation.crash(), "record call.finished 1 unknown, turn.finished cancelled");
+    is(
+        &conversation.crash(),
+        "record call.finished 1 unknown, turn.finished cancelled",
+    );
 
     let mut speaking = Conversation::asking();
     speaking.on(Input::Cancel(CancelBy::User));
@@ -191,10 +199,17 @@ fn a_finished_turn_stays_finished() {
 fn what_the_driver_writes_around_the_engine_is_ignored() {
     let mut conversation = Conversation::calling(&["alpha__free"; 5]);
     let before = conversation.turn.state.clone();
-    let delta = crate::event::Delta { round: RoundId(1), offset: 0, text: "So".into() };
+    let delta = crate::event::Delta {
+        round: RoundId(1),
+        offset: 0,
+        text: "So".into(),
+    };
     conversation.log.push(Event::TextDelta(delta.clone()));
     conversation.log.push(Event::ReasoningDelta(delta));
-    conversation.log.push(Event::Notice { call: None, text: "Hm.".into() });
+    conversation.log.push(Event::Notice {
+        call: None,
+        text: "Hm.".into(),
+    });
     let mut state = State::default();
     for event in &conversation.log {
         state.apply(event);

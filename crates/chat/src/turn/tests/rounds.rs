@@ -40,7 +40,13 @@ fn an_answer_without_calls_ends_the_turn() {
     for end in [STOP, RoundEnd::Calls] {
         let mut conversation = Conversation::asking();
         let told = conversation.on(answer(1, end, "42"));
-        is(&told, &format!("record round.finished 1 {}, turn.finished answered", word(&end)));
+        is(
+            &told,
+            &format!(
+                "record round.finished 1 {}, turn.finished answered",
+                word(&end)
+            ),
+        );
         assert!(conversation.turn.is_finished());
     }
 }
@@ -48,11 +54,22 @@ fn an_answer_without_calls_ends_the_turn() {
 #[test]
 fn calls_decide_whatever_reason_the_endpoint_gives_for_the_end() {
     let mut conversation = Conversation::asking();
-    let Input::RoundEnded { round, usage, message, .. } = calls_for(1, &["alpha__free"]) else {
+    let Input::RoundEnded {
+        round,
+        usage,
+        message,
+        ..
+    } = calls_for(1, &["alpha__free"])
+    else {
         unreachable!()
     };
     is(
-        &conversation.on(Input::RoundEnded { round, end: STOP, usage, message }),
+        &conversation.on(Input::RoundEnded {
+            round,
+            end: STOP,
+            usage,
+            message,
+        }),
         r#"record round.finished 1 stop, call.requested 1, call.started 1.1
            start call 1: alpha.free {"n":1}"#,
     );
@@ -70,11 +87,22 @@ fn an_answer_that_says_nothing_is_noticed() {
 #[test]
 fn an_answer_cut_by_the_token_limit_stands_and_its_calls_are_dropped() {
     let mut conversation = Conversation::asking();
-    let Input::RoundEnded { round, usage, message, .. } = calls_for(1, &["alpha__free"]) else {
+    let Input::RoundEnded {
+        round,
+        usage,
+        message,
+        ..
+    } = calls_for(1, &["alpha__free"])
+    else {
         unreachable!()
     };
     is(
-        &conversation.on(Input::RoundEnded { round, end: RoundEnd::Length, usage, message }),
+        &conversation.on(Input::RoundEnded {
+            round,
+            end: RoundEnd::Length,
+            usage,
+            message,
+        }),
         "record round.finished 1 length, notice, turn.finished limit",
     );
     assert!(conversation.notices()[0].contains("were not run"));
@@ -82,7 +110,11 @@ fn an_answer_cut_by_the_token_limit_stands_and_its_calls_are_dropped() {
         Event::RoundFinished { message, .. } => Some(message),
         _ => None,
     });
-    assert_eq!(recorded.unwrap().calls, [], "a call without an outcome could not be sent again");
+    assert_eq!(
+        recorded.unwrap().calls,
+        [],
+        "a call without an outcome could not be sent again"
+    );
 }
 
 #[test]
@@ -136,7 +168,10 @@ fn the_endpoint_says_how_long_to_wait_within_reason() {
     for (asked, told) in [(0, "0ns"), (7_000, "7s"), (86_400_000, "20s")] {
         let mut conversation = Conversation::asking();
         let effects = conversation.on(fails(1, Retry::After(Some(asked)), Partial::Nothing));
-        assert!(effects.ends_with(&format!("set timer Retry(RoundId(1)) {told}")), "{effects}");
+        assert!(
+            effects.ends_with(&format!("set timer Retry(RoundId(1)) {told}")),
+            "{effects}"
+        );
     }
 }
 
@@ -158,13 +193,19 @@ fn a_cut_stream_is_discarded_and_sent_again_once() {
 fn a_fault_that_will_not_pass_or_an_abort_of_our_own_ends_the_turn() {
     for retry in [Retry::Never, Retry::Aborted] {
         let mut conversation = Conversation::asking();
-        is(&conversation.on(fails(1, retry, Partial::Nothing)), "record turn.finished failed");
+        is(
+            &conversation.on(fails(1, retry, Partial::Nothing)),
+            "record turn.finished failed",
+        );
     }
 }
 
 #[test]
 fn the_last_round_may_not_call() {
-    let mut conversation = Conversation::asking_within(TurnLimits { rounds: 2, calls: 128 });
+    let mut conversation = Conversation::asking_within(TurnLimits {
+        rounds: 2,
+        calls: 128,
+    });
     conversation.on(calls_for(1, &["alpha__free"]));
     is(
         &conversation.all([ended(1, Outcome::Ok), answer(2, STOP, "So far.")]),
@@ -176,7 +217,10 @@ fn the_last_round_may_not_call() {
 
 #[test]
 fn a_model_that_calls_in_its_last_round_gets_nothing_run() {
-    let mut conversation = Conversation::asking_within(TurnLimits { rounds: 1, calls: 128 });
+    let mut conversation = Conversation::asking_within(TurnLimits {
+        rounds: 1,
+        calls: 128,
+    });
     is(
         &conversation.on(calls_for(1, &["alpha__free", "beta__asked"])),
         "record round.finished 1 calls, call.requested 1, call.finished 1 limit, \
@@ -186,14 +230,23 @@ fn a_model_that_calls_in_its_last_round_gets_nothing_run() {
 
 #[test]
 fn the_round_after_the_last_call_may_not_call() {
-    let mut conversation = Conversation::asking_within(TurnLimits { rounds: 32, calls: 2 });
+    let mut conversation = Conversation::asking_within(TurnLimits {
+        rounds: 32,
+        calls: 2,
+    });
     is(
         &conversation.on(calls_for(1, &["alpha__free", "alpha__free", "alpha__free"])),
         r#"record round.finished 1 calls, call.requested 1, call.requested 2, call.requested 3, call.finished 3 limit, call.started 1.1, call.started 2.1
            start call 1: alpha.free {"n":1}
            start call 2: alpha.free {"n":1}"#,
     );
-    assert!(conversation.finished(3).result.shown.starts_with("Not run: this turn"));
+    assert!(
+        conversation
+            .finished(3)
+            .result
+            .shown
+            .starts_with("Not run: this turn")
+    );
     is(
         &conversation.all([ended(1, Outcome::Ok), ended(2, Outcome::Ok)]),
         "record call.finished 1 ok
@@ -206,15 +259,25 @@ fn the_round_after_the_last_call_may_not_call() {
 fn a_changed_catalog_counts_from_the_next_round() {
     let mut conversation = Conversation::calling(&["alpha__free"]);
     let (same, fewer) = (toolbox(), offering(&["alpha"]));
-    is(&conversation.all([Input::CatalogReady(fewer), Input::CatalogReady(same)]), "");
+    is(
+        &conversation.all([Input::CatalogReady(fewer), Input::CatalogReady(same)]),
+        "",
+    );
     is(
         &conversation.on(ended(1, Outcome::Ok)),
         "record call.finished 1 ok, round.started 2.1 auto
          send round 2 auto",
     );
-    is(&conversation.on(Input::CatalogReady(offering(&["alpha"]))), "");
+    is(
+        &conversation.on(Input::CatalogReady(offering(&["alpha"]))),
+        "",
+    );
     let offered = conversation.turn.on(calls_for(2, &["beta__free"]));
-    assert!(offered.iter().any(|effect| matches!(effect, Effect::StartCall { .. })));
+    assert!(
+        offered
+            .iter()
+            .any(|effect| matches!(effect, Effect::StartCall { .. }))
+    );
     is(
         &conversation.on(ended(2, Outcome::Ok)),
         "record call.finished 2 ok, catalog.ready, round.started 3.1 auto
@@ -227,7 +290,9 @@ fn a_round_is_sent_again_with_what_it_was_offered() {
     let mut conversation = Conversation::asking();
     conversation.on(fails(1, Retry::After(None), Partial::Nothing));
     conversation.on(Input::CatalogReady(offering(&[])));
-    let effects = conversation.turn.on(Input::Timer(TimerId::Retry(RoundId(1))));
+    let effects = conversation
+        .turn
+        .on(Input::Timer(TimerId::Retry(RoundId(1))));
     let Some(Effect::SendRound { toolbox: sent, .. }) = effects.last() else {
         panic!("{effects:?}")
     };

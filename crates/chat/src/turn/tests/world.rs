@@ -3,13 +3,18 @@
 
 use std::collections::BTreeSet;
 
+use crate::{event::Logged, prompt, transcript::Transcript};
+
 use super::*;
 
 /// What may happen next. A number picks one of those that can.
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Catalog(u8),
-    Round { calls: Vec<u8>, end: RoundEnd },
+    Round {
+        calls: Vec<u8>,
+        end: RoundEnd,
+    },
     RoundFails(Retry, Partial),
     Accept(u8),
     Refuse(u8, Refusal),
@@ -74,6 +79,8 @@ pub(super) struct World {
     /// `LoadCatalog` waits for its answer.
     loading: bool,
     request: Option<RoundId>,
+    /// The request that was told to end.
+    aborted: Option<RoundId>,
     timers: Vec<TimerId>,
     running: Vec<CallId>,
     accepted: BTreeSet<CallId>,
@@ -110,6 +117,7 @@ impl World {
             told: State::default(),
             loading: false,
             request: None,
+            aborted: None,
             timers: vec![],
             running: vec![],
             accepted: BTreeSet::new(),
@@ -166,7 +174,10 @@ impl World {
                     if *answer == Answer::Approve {
                         self.approved.insert(call);
                     }
-                    self.on(Input::Answered { question, answer: answer.clone() });
+                    self.on(Input::Answered {
+                        question,
+                        answer: answer.clone(),
+                    });
                 }
             }
             Step::Time(n) => {
@@ -196,14 +207,21 @@ impl World {
             } else if self.loading {
                 Step::Catalog(3)
             } else if self.request.is_some() {
-                Step::Round { calls: vec![], end: RoundEnd::Stop }
+                Step::Round {
+                    calls: vec![],
+                    end: RoundEnd::Stop,
+                }
             } else if !self.running.is_empty() {
                 Step::End(0, Outcome::Ok)
             } else if self.turn.open_questions().count() > 0 {
                 assert!(self.turn.waits_only_for_person());
                 Step::Answer(0, Answer::Approve)
             } else {
-                assert!(!self.timers.is_empty(), "the turn waits for nothing: {:#?}", self.log);
+                assert!(
+                    !self.timers.is_empty(),
+                    "the turn waits for nothing: {:#?}",
+                    self.log
+                );
                 Step::Time(0)
             };
             self.step(&step);
@@ -217,33 +235,55 @@ impl World {
         if self.lost {
             return;
         }
-        let ends = self.log.iter().filter(|event| matches!(event, Event::TurnFinished { .. }));
+        let ends = self
+            .log
+            .iter()
+            .filter(|event| matches!(event, Event::TurnFinished { .. }));
         assert_eq!(ends.count(), 1);
         assert!(matches!(self.log.last(), Some(Event::TurnFinished { .. })));
         assert_eq!(self.timers, [], "no timer outlives the turn");
-        assert_eq!(self.request, None);
-        check_sendable(&self.log);
+        assert!(
+            self.request.is_none() || self.request == self.aborted,
+            "no request outlives the turn"
+        );
+        check_calls(&self.log);
+        self.check_sendable();
         let (_, effects) = Turn::replay(self.limits, &self.log);
         assert_eq!(effects, []);
     }
 
     fn round(&mut self, calls: &[u8], end: RoundEnd) {
         if let Some(round) = self.request.take() {
-            let functions: Vec<&str> =
-                calls.iter().map(|n| FUNCTIONS[usize::from(*n) % FUNCTIONS.len()]).collect();
-            let Input::RoundEnded { round, usage, mut message, .. } =
-                calls_for(round.0, &functions)
+            let functions: Vec<&str> = calls
+                .iter()
+                .map(|n| FUNCTIONS[usize::from(*n) % FUNCTIONS.len()])
+                .collect();
+            let Input::RoundEnded {
+                round,
+                usage,
+                mut message,
+                ..
+            } = calls_for(round.0, &functions)
             else {
                 unreachable!()
             };
             message.text = "So.".into();
-            self.on(Input::RoundEnded { round, end, usage, message });
+            self.on(Input::RoundEnded {
+                round,
+                end,
+                usage,
+                message,
+            });
         }
     }
 
     fn refuse(&mut self, n: u8, refusal: Refusal) {
-        let open: Vec<CallId> =
-            self.running.iter().filter(|call| !self.accepted.contains(call)).copied().collect();
+        let open: Vec<CallId> = self
+            .running
+            .iter()
+            .filter(|call| !self.accepted.contains(call))
+            .copied()
+            .collect();
         if let Some(call) = pick(&open, n) {
             self.running.retain(|running| *running != call);
             self.startable.insert(call);
@@ -275,9 +315,10 @@ impl World {
             Input::CallRefused { call, .. } => {
                 self.running.contains(call) && !self.accepted.contains(call)
             }
-            Input::Answered { question, .. } => {
-                self.turn.open_questions().any(|(open, _)| open == *question)
-            }
+            Input::Answered { question, .. } => self
+                .turn
+                .open_questions()
+                .any(|(open, _)| open == *question),
             Input::Timer(timer) => self.timers.contains(timer),
             _ => false,
         };
@@ -312,9 +353,15 @@ impl World {
             self.take(mem::replace(&mut effects, rest));
         }
         let begins = |effect: &Effect| {
-            !matches!(effect, Effect::LoadCatalog | Effect::SetTimer(TimerId::Parked(_), _))
+            !matches!(
+                effect,
+                Effect::LoadCatalog | Effect::SetTimer(TimerId::Parked(_), _)
+            )
         };
-        assert!(!effects.iter().any(begins), "nothing is begun for nobody: {effects:?}");
+        assert!(
+            !effects.iter().any(begins),
+            "nothing is begun for nobody: {effects:?}"
+        );
         self.held = Some(effects);
     }
 
@@ -356,15 +403,37 @@ impl World {
         }
     }
 
+    /// What a model would be sent of the turn now, it takes.
+    fn check_sendable(&self) {
+        let logged: Vec<Logged> = (1..)
+            .zip(&self.log)
+            .map(|(seq, event)| Logged {
+                seq,
+                at: 0,
+                event: event.clone(),
+            })
+            .collect();
+        let transcript = Transcript::fold(&logged);
+        assert_eq!(transcript.is_open(), !self.told.finished);
+        let messages = prompt::messages("Be brief.", &[&transcript]);
+        assert_eq!(prompt::is_sendable(&messages), Ok(()));
+    }
+
     /// Each thing that is begun was recorded just before, and each that was recorded is begun.
     fn check_recorded(&self, recorded: &[Event], effects: &[Effect]) {
         let starts: Vec<CallId> = effects.iter().filter_map(start_of).collect();
         let said: Vec<CallId> = recorded.iter().filter_map(recorded_start_of).collect();
         assert_eq!(starts, said);
-        let rounds = effects.iter().filter(|effect| matches!(effect, Effect::SendRound { .. }));
-        let said = recorded.iter().filter(|event| matches!(event, Event::RoundStarted { .. }));
+        let rounds = effects
+            .iter()
+            .filter(|effect| matches!(effect, Effect::SendRound { .. }));
+        let said = recorded
+            .iter()
+            .filter(|event| matches!(event, Event::RoundStarted { .. }));
         assert_eq!(rounds.count(), said.count());
-        let over = recorded.iter().any(|event| matches!(event, Event::TurnFinished { .. }));
+        let over = recorded
+            .iter()
+            .any(|event| matches!(event, Event::TurnFinished { .. }));
         if over || self.lost {
             assert!(starts.is_empty());
         }
@@ -378,8 +447,12 @@ impl World {
                 Effect::SendRound { round, .. } => {
                     assert_eq!(self.request.replace(round), None, "one request at a time");
                     assert!(self.running.is_empty(), "a round has all its results");
+                    self.check_sendable();
                 }
-                Effect::AbortRound(round) => assert_eq!(self.request, Some(round)),
+                Effect::AbortRound(round) => {
+                    assert_eq!(self.request, Some(round));
+                    self.aborted = Some(round);
+                }
                 Effect::StartCall { call, target, .. } => self.start(call, &target.server),
                 Effect::CancelCall(call) => assert!(self.running.contains(&call)),
                 Effect::SetTimer(timer, _) => {
@@ -405,15 +478,27 @@ impl World {
     }
 
     fn start(&mut self, call: CallId, server: &str) {
-        assert!(self.startable.remove(&call), "call {call} is started a second time");
-        assert!(!self.accepted.contains(&call), "call {call} is started after its acceptance");
+        assert!(
+            self.startable.remove(&call),
+            "call {call} is started a second time"
+        );
+        assert!(
+            !self.accepted.contains(&call),
+            "call {call} is started after its acceptance"
+        );
         self.running.push(call);
         assert!(self.running.len() <= limits::CALLS_AT_ONCE);
-        let here = self.running.iter().filter(|running| self.server_of(**running) == server);
+        let here = self
+            .running
+            .iter()
+            .filter(|running| self.server_of(**running) == server);
         assert!(here.count() <= limits::CALLS_AT_ONCE_PER_SERVER);
         let requested = self.requested(call);
         if requested.function.ends_with("asked") {
-            assert!(self.approved.contains(&call), "call {call} was not approved");
+            assert!(
+                self.approved.contains(&call),
+                "call {call} was not approved"
+            );
         }
     }
 
@@ -441,11 +526,15 @@ impl World {
             Event::CallParked { call, .. } => {
                 self.startable.insert(*call);
             }
-            Event::QuestionAnswered { question, answer: Answer::Approve } => {
+            Event::QuestionAnswered {
+                question,
+                answer: Answer::Approve,
+            } => {
                 let asked = self.log.iter().find_map(|event| match event {
-                    Event::QuestionAsked { question: asked, call } if asked == question => {
-                        Some(*call)
-                    }
+                    Event::QuestionAsked {
+                        question: asked,
+                        call,
+                    } if asked == question => Some(*call),
                     _ => None,
                 });
                 self.approved.insert(asked.unwrap());
@@ -483,9 +572,8 @@ fn recorded_start_of(event: &Event) -> Option<CallId> {
     }
 }
 
-/// Whether a model would take the messages of this log at every request and at its end: each call
-/// of a message has one result, before anything else is said.
-fn check_sendable(log: &[Event]) {
+/// Each call of a message is numbered and has one outcome, before anything else is said.
+fn check_calls(log: &[Event]) {
     let mut open: BTreeSet<CallId> = BTreeSet::new();
     let mut numbered = 0;
     let mut unnumbered: Vec<&ModelCall> = vec![];
@@ -494,7 +582,10 @@ fn check_sendable(log: &[Event]) {
     for event in log {
         match event {
             Event::RoundStarted { tool_choice, .. } => {
-                assert!(open.is_empty() && unnumbered.is_empty(), "a call has no result");
+                assert!(
+                    open.is_empty() && unnumbered.is_empty(),
+                    "a call has no result"
+                );
                 assert!(!round_open);
                 (last_choice, round_open) = (*tool_choice, true);
             }
@@ -519,11 +610,18 @@ fn check_sendable(log: &[Event]) {
                 assert!(open.contains(call));
             }
             Event::CallFinished(finished) => {
-                assert!(open.remove(&finished.call), "one outcome for {}", finished.call);
+                assert!(
+                    open.remove(&finished.call),
+                    "one outcome for {}",
+                    finished.call
+                );
                 assert!(!finished.result.shown.is_empty());
             }
             _ => {}
         }
     }
-    assert!(open.is_empty() && unnumbered.is_empty(), "a call has no result at the end");
+    assert!(
+        open.is_empty() && unnumbered.is_empty(),
+        "a call has no result at the end"
+    );
 }
