@@ -190,6 +190,9 @@ fn odd_schemas_are_offered_and_take_any_object() {
 }
 
 proptest! {
+    // Each case makes up to hundreds of functions, twice.
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
     #[test]
     fn a_toolbox_survives_its_event_and_any_order(
         servers in proptest::collection::btree_map("[a-c_. ]{0,3}", 0_usize..80, 0..5),
