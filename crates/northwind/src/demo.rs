@@ -1,6 +1,5 @@
 //! The demo database: a trading company in the manner of the classic Northwind, always the same.
 
-mod company;
 mod dice;
 mod orders;
 
@@ -52,7 +51,7 @@ fn fill(path: &Path) -> Result<(), Error> {
     connection.pragma_update(None, "synchronous", false)?;
     let transaction = connection.transaction()?;
     transaction.execute_batch(include_str!("demo/schema.sql"))?;
-    company::insert(&transaction)?;
+    transaction.execute_batch(include_str!("demo/company.sql"))?;
     orders::insert(&transaction)?;
     transaction.commit()?;
     // So that a long read does not hold up a write.
