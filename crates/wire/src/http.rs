@@ -5,7 +5,7 @@ mod connect;
 mod lane;
 mod tls;
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use ::http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri,
@@ -181,6 +181,12 @@ fn is_type(headers: &HeaderMap, essence: &str) -> bool {
 /// Sends requests.
 #[derive(Clone)]
 pub struct Http(Arc<Inner>);
+
+impl fmt::Debug for Http {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http").finish_non_exhaustive()
+    }
+}
 
 struct Inner {
     pomerium: Arc<PomeriumHosts>,

@@ -2,4 +2,6 @@
 
 pub mod http;
 pub mod llm;
+pub mod mcp;
+pub mod pomerium;
 pub mod tap;

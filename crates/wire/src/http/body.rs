@@ -132,6 +132,6 @@ impl Reader {
     fn fail(mut self, error: HttpError) {
         self.recording.end(End::Failed(error.to_string()));
         // Nobody listens any more: then nobody needs to know.
-        let _ = self.sender.send(Err(error));
+        self.sender.send(Err(error)).ok();
     }
 }

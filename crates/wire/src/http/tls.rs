@@ -12,7 +12,9 @@ use super::SetupError;
 /// changes nothing.
 pub fn install_crypto() {
     // An error says that there is one already.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    rustls::crypto::aws_lc_rs::default_provider()
+        .install_default()
+        .ok();
 }
 
 /// The client configuration: HTTP/2 if the other side has it, else HTTP/1.1.

@@ -1,0 +1,423 @@
+//! One tool call, from its start to its one end.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use chat::{
+    failure::{Failure, Layer},
+    ids::{CallId, TurnId},
+    input::Refusal,
+    outcome::Outcome,
+};
+use rmcp::{
+    RoleClient,
+    model::JsonObject,
+    service::{RequestHandle, ServiceError},
+};
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Shared,
+    inbox::{Progress, Purpose, Reply, Slot},
+    session::{self, Session},
+    trouble::{Kind, Trouble},
+};
+
+/// Events of a call that wait for their reader. Progress is merged when it is full.
+const EVENTS: usize = 16;
+
+/// A tool call to make.
+#[derive(Clone, Debug)]
+pub struct CallRequest {
+    /// The server's name for the tool.
+    pub tool: String,
+    /// The arguments.
+    pub arguments: JsonObject,
+    /// What it belongs to.
+    pub context: CallContext,
+    /// The longest silence, from the sending on.
+    pub idle: Duration,
+    /// The longest time in all.
+    pub total: Duration,
+}
+
+/// What a call belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallContext {
+    /// The turn.
+    pub turn: TurnId,
+    /// The call of that turn.
+    pub call: CallId,
+}
+
+/// A call being made. Dropping it cancels the call.
+#[derive(Debug)]
+pub struct RunningCall {
+    /// What happens to it; exactly one [`CallEvent::Refused`] or [`CallEvent::Ended`] is the last.
+    pub events: mpsc::Receiver<CallEvent>,
+    cancel: CancellationToken,
+}
+
+impl RunningCall {
+    /// Asks the server to stop it. It ends [`Outcome::Cancelled`], if it has not ended before.
+    pub fn cancel(&self) {
+        self.cancel.cancel();
+    }
+}
+
+/// What happens to a call.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CallEvent {
+    /// The server has it. Not told of calls whose answer comes in one piece.
+    Accepted,
+    /// It is under way (MCP `notifications/progress`): the newest report, older ones may be left
+    /// out, none comes late.
+    Progress {
+        /// How far, in the server's unit.
+        progress: f64,
+        /// Where it ends, in the same unit.
+        total: Option<f64>,
+        /// What it is at.
+        message: Option<String>,
+    },
+    /// It certainly was not executed.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+        /// What a person is told.
+        failure: Failure,
+    },
+    /// It ended.
+    Ended {
+        /// How.
+        outcome: Outcome,
+        /// MCP's `CallToolResult` as the server sent it; made of the error's text for a JSON-RPC
+        /// error; null if there was no answer.
+        raw: Value,
+        /// What a person is told, if it went wrong.
+        failure: Option<Failure>,
+    },
+}
+
+/// Starts a call.
+pub(super) fn start(shared: &Arc<Shared>, request: CallRequest) -> RunningCall {
+    let (events, receiver) = mpsc::channel(EVENTS);
+    let cancel = shared.closed.child_token();
+    let call = Call {
+        shared: shared.clone(),
+        events,
+        cancel: cancel.clone(),
+    };
+    shared.link.tasks.spawn(call.run(request));
+    RunningCall {
+        events: receiver,
+        cancel,
+    }
+}
+
+struct Call {
+    shared: Arc<Shared>,
+    events: mpsc::Sender<CallEvent>,
+    cancel: CancellationToken,
+}
+
+/// How a call ends.
+enum End {
+    Reply(Reply),
+    Cancelled,
+    TimedOut(String),
+}
+
+impl Call {
+    async fn run(self, request: CallRequest) {
+        let last = self.last_event(request).await;
+        // Nobody listens any more: then nobody needs to know.
+        self.events.send(last).await.ok();
+    }
+
+    async fn last_event(&self, request: CallRequest) -> CallEvent {
+        let session = tokio::select! {
+            () = self.given_up() => return ended(Outcome::Cancelled, None),
+            session = self.shared.live_session() => session,
+        };
+        let session = match session {
+            Ok(session) => session,
+            Err(trouble) => return judge(trouble),
+        };
+        let slot = Slot::new(Purpose::Call(request.context));
+        let sent = session.call(request.tool, request.arguments, &slot).await;
+        let Ok(mut handle) = sent else {
+            // rmcp's queue is closed: the call went nowhere.
+            return self.session_gone(&session, gone()).await;
+        };
+        let limits = Limits {
+            idle: request.idle,
+            total: request.total,
+        };
+        let end = self.follow(&slot, &mut handle, limits).await;
+        session.wire.inbox.forget(&slot);
+        match end {
+            End::Reply(Reply::Trouble(trouble)) if trouble.kind == Kind::SessionGone => {
+                self.session_gone(&session, trouble).await
+            }
+            End::Reply(Reply::Trouble(trouble)) if trouble.kind == Kind::HeaderMismatch => {
+                // rmcp learns the tool's headers from the list.
+                self.shared.relist(&session).await;
+                judge(trouble)
+            }
+            End::Reply(Reply::Trouble(trouble)) => {
+                if matches!(trouble.kind, Kind::Limit | Kind::Protocol) {
+                    session.cancel(handle.id, "the answer is of no use").await;
+                }
+                judge(trouble)
+            }
+            End::Reply(Reply::Result(result)) => of_result(result),
+            End::Reply(Reply::Error { code, message }) => of_error(code, &message),
+            End::Cancelled => {
+                session.cancel(handle.id, "cancelled by the user").await;
+                ended(Outcome::Cancelled, None)
+            }
+            End::TimedOut(message) => {
+                session.cancel(handle.id, &message).await;
+                let advice = "The call may have had its effect: check before repeating it.";
+                ended(
+                    Outcome::Timeout,
+                    Some(Failure::new(Layer::Server, message, advice)),
+                )
+            }
+        }
+    }
+
+    /// Hands on what happens until the call has its end.
+    async fn follow(
+        &self,
+        slot: &Slot,
+        handle: &mut RequestHandle<RoleClient>,
+        limits: Limits,
+    ) -> End {
+        let mut told_accepted = false;
+        let mut progress: Option<Progress> = None;
+        let mut deadline = Deadline::start(limits);
+        loop {
+            let resolved = tokio::select! {
+                biased;
+                () = slot.changed() => None,
+                permit = self.events.reserve(), if progress.is_some() => {
+                    if let (Ok(permit), Some(progress)) = (permit, progress.take()) {
+                        permit.send(progress.into());
+                    }
+                    continue;
+                }
+                () = self.given_up() => return End::Cancelled,
+                resolved = &mut handle.rx => Some(resolved),
+                () = deadline.passed() => return End::TimedOut(deadline.message()),
+            };
+            let known = slot.take();
+            if let Some(heard) = known.last_heard {
+                deadline.heard(heard);
+            }
+            if known.accepted && !told_accepted {
+                told_accepted = true;
+                self.events.send(CallEvent::Accepted).await.ok();
+            }
+            progress = known.progress.or(progress);
+            if let Some(reply) = known.reply {
+                self.flush(progress);
+                return End::Reply(reply);
+            }
+            if let Some(resolved) = resolved {
+                let error = resolved.ok().and_then(Result::err);
+                return End::Reply(Reply::Trouble(given_up_by_rmcp(
+                    error.as_ref(),
+                    known.last_heard,
+                )));
+            }
+        }
+    }
+
+    /// The last report goes out before the end does, if there is room.
+    fn flush(&self, progress: Option<Progress>) {
+        if let Some(progress) = progress {
+            self.events.try_send(progress.into()).ok();
+        }
+    }
+
+    /// Waits until nobody wants the call any more.
+    async fn given_up(&self) {
+        tokio::select! {
+            () = self.cancel.cancelled() => {}
+            () = self.events.closed() => {}
+        }
+    }
+
+    /// Makes a new session, so that the call can be started again.
+    async fn session_gone(&self, session: &Arc<Session>, trouble: Trouble) -> CallEvent {
+        match self.shared.replace(session).await {
+            Ok(_) => judge(trouble),
+            Err(reconnecting) => judge(reconnecting),
+        }
+    }
+}
+
+impl From<Progress> for CallEvent {
+    fn from(
+        Progress {
+            progress,
+            total,
+            message,
+        }: Progress,
+    ) -> Self {
+        Self::Progress {
+            progress,
+            total,
+            message,
+        }
+    }
+}
+
+fn gone() -> Trouble {
+    let failure = Failure::new(Layer::Server, "the connection had ended", "Try again.");
+    Trouble::new(Kind::SessionGone, failure)
+}
+
+/// rmcp gave the call up and the wire saw no answer.
+fn given_up_by_rmcp(error: Option<&ServiceError>, sent: Option<Instant>) -> Trouble {
+    if sent.is_some() {
+        session::lost(error)
+    } else {
+        gone()
+    }
+}
+
+/// What trouble means for a call.
+fn judge(trouble: Trouble) -> CallEvent {
+    let Trouble { kind, failure } = trouble;
+    let refusal = match kind {
+        Kind::StaleToken => Refusal::StaleToken,
+        Kind::NeedsConnect => Refusal::NeedsConnect,
+        Kind::Denied => Refusal::Denied,
+        Kind::TooLarge => Refusal::TooLarge,
+        Kind::SessionGone => Refusal::SessionGone,
+        Kind::HeaderMismatch => Refusal::HeaderMismatch,
+        Kind::Unreachable | Kind::NoEndpoint => return ended(Outcome::Unavailable, Some(failure)),
+        Kind::Lost => return ended(Outcome::Unknown, Some(failure)),
+        Kind::Protocol => return ended(Outcome::ProtocolError, Some(failure)),
+        Kind::Limit => return ended(Outcome::Limit, Some(failure)),
+    };
+    CallEvent::Refused { refusal, failure }
+}
+
+fn ended(outcome: Outcome, failure: Option<Failure>) -> CallEvent {
+    CallEvent::Ended {
+        outcome,
+        raw: Value::Null,
+        failure,
+    }
+}
+
+/// MCP's `CallToolResult`, if it is one.
+fn of_result(raw: Value) -> CallEvent {
+    let asks = matches!(
+        raw.get("resultType").and_then(Value::as_str),
+        Some(kind) if kind != "complete"
+    );
+    let has_content =
+        raw.get("content").is_some_and(Value::is_array) || raw.get("structuredContent").is_some();
+    if asks || !has_content {
+        let message = if asks {
+            "the tool asks for something that Toolgate cannot give yet"
+        } else {
+            "the tool's result has no content"
+        };
+        let failure = Failure::new(Layer::Server, message, "Ask whoever runs the server.");
+        return CallEvent::Ended {
+            outcome: Outcome::ProtocolError,
+            raw,
+            failure: Some(failure),
+        };
+    }
+    let failed = raw
+        .get("isError")
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
+    let outcome = if failed {
+        Outcome::ToolError
+    } else {
+        Outcome::Ok
+    };
+    CallEvent::Ended {
+        outcome,
+        raw,
+        failure: None,
+    }
+}
+
+/// A JSON-RPC error, in the shape of a result that is one.
+fn of_error(code: i64, message: &str) -> CallEvent {
+    let raw = json!({ "content": [{ "type": "text", "text": message }], "isError": true });
+    let text = format!("{message} (JSON-RPC error {code})");
+    let failure = Failure::new(Layer::Server, text, "");
+    CallEvent::Ended {
+        outcome: Outcome::ToolError,
+        raw,
+        failure: Some(failure),
+    }
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy)]
+struct Limits {
+    idle: Duration,
+    total: Duration,
+}
+
+/// When a call has taken too long. The clock of its silence starts when it is sent: before, it
+/// waits in our own queue.
+struct Deadline {
+    limits: Limits,
+    end: Instant,
+    silent_at: Option<Instant>,
+    heard_first: Option<Instant>,
+}
+
+impl Deadline {
+    fn start(limits: Limits) -> Self {
+        Self {
+            limits,
+            end: Instant::now() + limits.total,
+            silent_at: None,
+            heard_first: None,
+        }
+    }
+
+    fn heard(&mut self, at: Instant) {
+        let sent = *self.heard_first.get_or_insert(at);
+        self.end = sent + self.limits.total;
+        self.silent_at = Some(at + self.limits.idle);
+    }
+
+    async fn passed(&self) {
+        let next = self
+            .silent_at
+            .map_or(self.end, |silent| silent.min(self.end));
+        tokio::time::sleep_until(next.into()).await;
+    }
+
+    fn message(&self) -> String {
+        if self.silent_at.is_some_and(|silent| silent < self.end) {
+            format!(
+                "the server was silent for {} s",
+                self.limits.idle.as_secs_f64()
+            )
+        } else {
+            format!(
+                "the call took longer than {} s",
+                self.limits.total.as_secs_f64()
+            )
+        }
+    }
+}

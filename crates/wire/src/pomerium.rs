@@ -1,0 +1,320 @@
+//! Pomerium itself: which MCP servers there are, and the keys its assertions are signed with.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use bytes::Bytes;
+use chat::failure::{Failure, Layer};
+use secrecy::SecretString;
+use serde::Deserialize;
+use serde_json::Value;
+use thiserror::Error;
+use url::Url;
+
+use crate::{
+    http::{Http, HttpError, Lane, Outgoing},
+    tap::{Context, Peer},
+};
+
+/// How long Pomerium may take to answer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Bytes of an answer: thousands of routes.
+const ANSWER_BYTES: usize = 4 * 1024 * 1024;
+
+/// The list of MCP servers (v0.33, `handler_list_routes.go`).
+const ROUTES: &str = "/.pomerium/mcp/routes";
+
+/// The keys (RFC 7517).
+const JWKS: &str = "/.well-known/pomerium/jwks.json";
+
+/// An MCP server behind Pomerium. Whether the user may use it is known only by trying: the list
+/// is not filtered by policy, and its `connected` says nothing about servers without OAuth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// The route's name, unique; its host when it has none.
+    pub name: String,
+    /// What it is, in the operator's words.
+    pub description: Option<String>,
+    /// Where MCP is spoken.
+    pub url: Url,
+    /// The URL's host.
+    pub host: String,
+}
+
+/// Why Pomerium did not list its servers.
+#[derive(Clone, Debug, Error)]
+pub enum RoutesError {
+    /// The token is stale: a newer one may work.
+    #[error("{}", .0.message)]
+    StaleToken(Failure),
+    /// Anything else.
+    #[error("{}", .0.message)]
+    Unavailable(Failure),
+}
+
+impl RoutesError {
+    /// What a person is told.
+    pub fn failure(&self) -> &Failure {
+        match self {
+            Self::StaleToken(failure) | Self::Unavailable(failure) => failure,
+        }
+    }
+
+    fn into_failure(self) -> Failure {
+        match self {
+            Self::StaleToken(failure) | Self::Unavailable(failure) => failure,
+        }
+    }
+}
+
+/// Pomerium, as it is reached by the public URL. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Pomerium {
+    http: Http,
+    lane: Arc<Lane>,
+    public_url: Url,
+}
+
+impl Pomerium {
+    /// `public_url` is the client route's `from`. Its host is Pomerium's from now on.
+    pub fn new(http: Http, public_url: Url) -> Self {
+        if let Some(host) = public_url.host_str() {
+            http.trust_pomerium_host(host);
+        }
+        let lane = Arc::new(http.lane(&public_url));
+        Self {
+            http,
+            lane,
+            public_url,
+        }
+    }
+
+    /// The MCP servers, by name. Their hosts are Pomerium's from now on.
+    pub async fn routes(&self, token: &SecretString) -> Result<Vec<Route>, RoutesError> {
+        let body = self.get(ROUTES, Some(token.clone())).await?;
+        let listing: Listing = serde_json::from_slice(&body).map_err(|error| {
+            let message = format!("Pomerium's list of MCP servers cannot be read: {error}");
+            unavailable(message, "Check the version of Pomerium: 0.33 or newer.")
+        })?;
+        let routes = read(listing);
+        for route in &routes {
+            self.http.trust_pomerium_host(&route.host);
+        }
+        Ok(routes)
+    }
+
+    /// The keys that assertions are signed with: a JWK set (RFC 7517), whose `keys` are null when
+    /// Pomerium has none.
+    pub async fn jwks(&self) -> Result<Value, Failure> {
+        let body = self
+            .get(JWKS, None)
+            .await
+            .map_err(RoutesError::into_failure)?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let message = format!("Pomerium's keys cannot be read: {error}");
+            Failure::new(Layer::Pomerium, message, "Check TOOLGATE_PUBLIC_URL.")
+        })
+    }
+
+    async fn get(&self, path: &str, token: Option<SecretString>) -> Result<Bytes, RoutesError> {
+        let mut url = self.public_url.clone();
+        url.set_path(path);
+        url.set_query(None);
+        let mut headers = HeaderMap::new();
+        // With any other Accept an expired session is a redirect.
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        let context = Context {
+            peer: Peer::Pomerium,
+            ..Context::default()
+        };
+        let outgoing = Outgoing {
+            method: Method::GET,
+            url,
+            headers,
+            body: Bytes::new(),
+            token,
+            context,
+        };
+        let answering = async {
+            let answer = self
+                .http
+                .send(&self.lane, outgoing)
+                .await
+                .map_err(unreachable)?;
+            let (status, request_id) = (answer.status, answer.request_id());
+            let body = answer.body.whole(ANSWER_BYTES).await.map_err(unreachable)?;
+            if status == StatusCode::OK {
+                return Ok(body);
+            }
+            Err(refused(status, request_id))
+        };
+        tokio::time::timeout(DEADLINE, answering)
+            .await
+            .unwrap_or_else(|_| {
+                let message = format!("Pomerium did not answer within {} s", DEADLINE.as_secs());
+                Err(unavailable(message, REACH))
+            })
+    }
+}
+
+const REACH: &str = "Check that Pomerium is up, and TOOLGATE_POMERIUM_ADDR.";
+
+fn unavailable(message: impl Into<String>, advice: &str) -> RoutesError {
+    RoutesError::Unavailable(Failure::new(Layer::Pomerium, message, advice))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a step of `map_err`")]
+fn unreachable(error: HttpError) -> RoutesError {
+    unavailable(format!("Pomerium cannot be reached: {error}"), REACH)
+}
+
+fn refused(status: StatusCode, request_id: Option<String>) -> RoutesError {
+    let stale = status == StatusCode::UNAUTHORIZED;
+    let (message, advice) = match status {
+        StatusCode::UNAUTHORIZED => (
+            "Pomerium does not take the session's token (any more)".to_owned(),
+            "Come back to the page, or sign in again.",
+        ),
+        StatusCode::NOT_FOUND => (
+            "Pomerium does not know the address (404)".to_owned(),
+            "Check that TOOLGATE_PUBLIC_URL is a route with `mcp: {client: {}}`, and that the \
+             runtime flag `mcp` is on.",
+        ),
+        status if status.is_redirection() => (
+            format!(
+                "Pomerium redirects instead of answering ({})",
+                status.as_u16()
+            ),
+            "Check that TOOLGATE_PUBLIC_URL and TOOLGATE_POMERIUM_ADDR lead to Pomerium's proxy.",
+        ),
+        status => (
+            format!("Pomerium failed ({})", status.as_u16()),
+            "Try again in a moment.",
+        ),
+    };
+    let failure = Failure::new(Layer::Pomerium, message, advice)
+        .with_status(status.as_u16())
+        .with_request_id(request_id);
+    if stale {
+        RoutesError::StaleToken(failure)
+    } else {
+        RoutesError::Unavailable(failure)
+    }
+}
+
+#[derive(Deserialize)]
+struct Listing {
+    servers: Option<Vec<Listed>>,
+}
+
+#[derive(Deserialize)]
+struct Listed {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    description: String,
+    url: String,
+}
+
+/// The routes that can be used, sorted and with unique names: Pomerium lists them in random order.
+fn read(listing: Listing) -> Vec<Route> {
+    let listed = listing.servers.unwrap_or_default().into_iter();
+    let mut routes: Vec<Route> = listed.filter_map(route).collect();
+    routes.sort_by(|a, b| (&a.name, a.url.as_str()).cmp(&(&b.name, b.url.as_str())));
+    let mut names = HashSet::new();
+    for route in &mut routes {
+        if names.contains(&route.name) {
+            route.name = format!("{} ({})", route.name, route.host);
+        }
+        let base = route.name.clone();
+        for number in 2.. {
+            if names.insert(route.name.clone()) {
+                break;
+            }
+            route.name = format!("{base} {number}");
+        }
+    }
+    routes.sort_by(|a, b| a.name.cmp(&b.name));
+    routes
+}
+
+fn route(listed: Listed) -> Option<Route> {
+    // A wildcard host is a pattern, not a place.
+    let url = Url::parse(&listed.url)
+        .ok()
+        .filter(|_| !listed.url.contains('*'))?;
+    let host = url
+        .host_str()
+        .filter(|_| matches!(url.scheme(), "http" | "https"))?
+        .to_owned();
+    let name = if listed.name.trim().is_empty() {
+        host.clone()
+    } else {
+        listed.name
+    };
+    let description = Some(listed.description).filter(|text| !text.is_empty());
+    Some(Route {
+        name,
+        description,
+        url,
+        host,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(json: &str) -> Vec<String> {
+        read(serde_json::from_str(json).unwrap())
+            .into_iter()
+            .map(|route| route.name)
+            .collect()
+    }
+
+    #[test]
+    fn no_servers_are_no_routes() {
+        assert!(names(r#"{"servers":null}"#).is_empty());
+        assert!(names(r#"{"servers":[]}"#).is_empty());
+        assert!(names("{}").is_empty());
+    }
+
+    #[test]
+    fn what_is_no_place_is_skipped_and_names_become_unique() {
+        let listing = r#"{"servers":[
+            {"name":"Zed","url":"https://z.example.com/mcp","connected":false,"needs_oauth":true},
+            {"name":"Any","url":"https://*.example.com"},
+            {"name":"Mail","url":"mailto:a@example.com"},
+            {"name":"Odd","url":"not a url"},
+            {"url":"https://bare.example.com","token_expires_at":"2026-01-01T00:00:00Z"},
+            {"name":"Database","url":"https://b.example.com","logo_url":"https://x/y.png"},
+            {"name":"Database","url":"https://a.example.com"},
+            {"name":"Database","url":"https://a.example.com/other"}
+        ]}"#;
+        assert_eq!(
+            names(listing),
+            [
+                "Database",
+                "Database (a.example.com)",
+                "Database (b.example.com)",
+                "Zed",
+                "bare.example.com"
+            ]
+        );
+    }
+
+    #[test]
+    fn only_a_401_is_a_stale_token() {
+        let id = Some("req-1".to_owned());
+        let stale = refused(StatusCode::UNAUTHORIZED, id.clone());
+        assert!(matches!(&stale, RoutesError::StaleToken(_)));
+        assert_eq!(stale.failure().request_id, id);
+        for status in [302, 404, 500, 503] {
+            let error = refused(StatusCode::from_u16(status).unwrap(), None);
+            assert!(matches!(&error, RoutesError::Unavailable(_)), "{status}");
+            assert!(!error.failure().advice.is_empty());
+            assert_eq!(error.failure().status, Some(status));
+        }
+    }
+}
