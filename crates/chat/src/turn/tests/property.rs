@@ -52,20 +52,31 @@ fn cases(cases: u32) -> ProptestConfig {
 }
 
 fn check_limits(limits: TurnLimits, log: &[Event]) {
-    let mut run = std::collections::BTreeSet::new();
-    let mut notices = 0;
+    let mut starts: BTreeMap<CallId, u32> = BTreeMap::new();
+    let mut parkings: BTreeMap<CallId, u32> = BTreeMap::new();
+    let mut retries: BTreeMap<RoundId, u32> = BTreeMap::new();
     for event in log {
         match event {
             Event::RoundStarted { round, .. } => assert!(round.0 <= limits.rounds),
-            Event::CallStarted { call, .. } => {
-                run.insert(*call);
-            }
-            Event::Notice { .. } => notices += 1,
+            Event::RoundRetrying { round, .. } => *retries.entry(*round).or_default() += 1,
+            Event::CallStarted { call, .. } => *starts.entry(*call).or_default() += 1,
+            Event::CallParked { call, .. } => *parkings.entry(*call).or_default() += 1,
             _ => {}
         }
     }
-    assert!(run.len() <= usize::try_from(limits.calls).unwrap());
-    assert!(notices < 200, "{notices}");
+    let most = 1 + limits::PARKINGS + limits::RESTARTS;
+    assert!(starts.values().all(|starts| *starts <= most));
+    assert!(
+        parkings
+            .values()
+            .all(|parkings| *parkings <= limits::PARKINGS)
+    );
+    assert!(
+        retries
+            .values()
+            .all(|retries| *retries <= limits::ROUND_RETRIES)
+    );
+    assert!(starts.len() <= usize::try_from(limits.calls).unwrap());
 }
 
 fn limits() -> impl Strategy<Value = TurnLimits> {
