@@ -26,7 +26,10 @@ use chat::{
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wire::llm::{Round, RoundContext, RoundEvent, RoundRequest};
+use wire::{
+    llm::{Round, RoundEvent, RoundRequest},
+    tap,
+};
 
 use crate::{context::Context, live::Live, tokens::Session};
 use call::{CallTask, Running};
@@ -483,11 +486,14 @@ impl Driver {
             toolbox,
             tool_choice,
         };
-        let context = RoundContext {
-            turn: self.owned.turn.clone(),
-            round: id,
+        let context = tap::Context {
+            peer: tap::Peer::Model,
+            subject: Some(self.owned.subject.clone()),
+            turn: Some(self.owned.turn.clone()),
+            round: Some(id),
+            ..tap::Context::default()
         };
-        let stream = self.context.model.round(&request, context);
+        let stream = self.context.model.round(request, context);
         self.round = Some(OpenRound {
             id,
             stream,

@@ -38,7 +38,6 @@ const ROUTES_LIFE: Duration = Duration::from_mins(1);
 const NEWER_TOKEN: Duration = Duration::from_secs(10);
 
 /// The servers of all users.
-#[derive(Debug)]
 pub struct Servers {
     pomerium: Pomerium,
     connections: Connections,

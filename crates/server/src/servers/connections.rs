@@ -27,7 +27,6 @@ pub struct Setup {
 }
 
 /// All open connections.
-#[derive(Debug)]
 pub(super) struct Connections {
     setup: Setup,
     eras: EraMemory,
@@ -36,7 +35,7 @@ pub(super) struct Connections {
 
 /// The connections of one session to one server. Locked while one is made, so that two callers
 /// who need the same do not make it twice.
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct OfServer {
     /// The one that all conversations share, when the server issues no MCP sessions.
     shared: Option<Connection>,
