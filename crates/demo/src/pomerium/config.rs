@@ -93,7 +93,7 @@ impl Config {
     /// Reads a configuration.
     pub(super) fn read(yaml: &str) -> Result<Self, ConfigError> {
         let document: Value = serde_saphyr::from_str(yaml)
-            .map_err(|error| ConfigError::new("configuration", &first_line(&error.to_string())))?;
+            .map_err(|error| ConfigError::new("configuration", first_line(&error.to_string())))?;
         let top = Table::of("configuration", &document)?;
         top.only(&["authenticate_service_url", "routes"])?;
         let authenticate = top.origin("authenticate_service_url")?;
@@ -222,8 +222,10 @@ pub(super) fn host_of(url: &Url) -> Option<String> {
     }
 }
 
-fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().to_owned()
+/// The parser's message without its excerpt of the file.
+fn first_line(text: &str) -> &str {
+    let line = text.lines().next().unwrap_or_default();
+    line.strip_prefix("error: ").unwrap_or(line)
 }
 
 #[cfg(test)]

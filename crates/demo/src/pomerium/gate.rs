@@ -94,10 +94,7 @@ impl Gate {
                 headers: &parts.headers,
             })),
         };
-        let mut answer = answer.unwrap_or_else(|error| {
-            tracing::error!(request_id = %id, %error, "the stand-in failed");
-            answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
-        });
+        let mut answer = answer.unwrap_or_else(|error| failure(id, &error));
         answer::finish(&mut answer, id, peer.scheme);
         answer
     }
@@ -327,6 +324,16 @@ fn refuse_unreadable(request: &Request<Incoming>) -> Option<Answer> {
     names
         .any(|name| name.as_str().contains('_'))
         .then(|| answer::unreadable(request.version(), "Bad Request"))
+}
+
+/// A request that could not be served. Of one that its client broke off nobody reads the answer.
+fn failure(id: Uuid, error: &Error) -> Answer {
+    if let Error::Body(_) = error {
+        tracing::debug!(request_id = %id, %error, "a request broke off");
+        return answer::empty(StatusCode::BAD_REQUEST);
+    }
+    tracing::error!(request_id = %id, error = error as &dyn std::error::Error, "a request failed");
+    answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

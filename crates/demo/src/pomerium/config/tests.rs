@@ -84,7 +84,11 @@ fn a_refusal_is_one_line() {
             "routes: [{from: 'http://authenticate.localhost', to: 'http://b'}]",
             "routes[0].from: host authenticate.localhost is taken already",
         ),
-        ("routes: [", "configuration: "),
+        ("routes: [", "configuration: line 2 column 9: "),
+        (
+            "routes: []\nroutes: []",
+            "configuration: line 3 column 1: duplicate",
+        ),
     ] {
         let told = refusal(yaml);
         assert!(told.starts_with(expected), "{told}");
