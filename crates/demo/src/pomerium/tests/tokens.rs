@@ -140,7 +140,7 @@ async fn a_server_gets_the_identity_and_never_the_te() {
 
 #[tokio::test]
 async fn a_te_expires_by_itself_and_what_it_started_goes_on() {
-    let te_lifetime = Duration::from_millis(800);
+    let te_lifetime = Duration::from_millis(1500);
     let options = Options {
         te_lifetime,
         te_prefix: "pom_mat_".to_owned(),
