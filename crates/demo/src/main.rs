@@ -1,1 +1,170 @@
-fn main() {}
+//! The demo's program: starts the system, says how to use it, and ends it on ctrl-c.
+
+use std::{
+    collections::HashMap, error::Error as _, fmt::Write as _, io, path::PathBuf, process::ExitCode,
+    time::Duration,
+};
+
+use clap::Parser;
+use demo::{Demo, Error, Options, Port, model, pomerium::DemoUser};
+use server::config::{KEYS, Layered, Source as _};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// What is logged unless `RUST_LOG` says otherwise: the page shows the rest.
+const LOG_FILTER: &str = "warn,rmcp=error,async_openai=off";
+
+/// Starts Toolgate with everything around it, on this machine: a stand-in for Pomerium, a
+/// database behind an MCP server, and a scripted model.
+///
+/// With `OPENAI_BASE_URL` or `OPENAI_API_KEY` set, that endpoint answers instead of the scripted
+/// model. Toolgate's other settings are taken from the environment too.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The page's port. Without it: 8000, or the next one that is free.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Keeps conversations and the demo database in this directory. Without it they are gone
+    /// when the demo ends.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// An SQLite file of yours to ask about, in place of the demo database.
+    #[arg(long)]
+    database: Option<PathBuf>,
+    /// The pause between two words of the scripted model, milliseconds.
+    #[arg(long, default_value_t = 30)]
+    delay: u64,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| LOG_FILTER.into());
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .init();
+    match run(arguments).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<(), Error> {
+    // Before anything starts, so that no signal is lost.
+    let stopped = stopped().map_err(Error::Signals)?;
+    let options = options(arguments);
+    let mut demo = Demo::start(options.clone()).await?;
+    welcome(&demo, &options);
+    tokio::select! {
+        () = stopped => {}
+        error = demo.ended() => {
+            demo.shutdown().await?;
+            return Err(error);
+        }
+    }
+    say("\nStopping …");
+    demo.shutdown().await
+}
+
+fn options(arguments: Arguments) -> Options {
+    let environment = Layered::default();
+    let settings: HashMap<String, String> = KEYS
+        .iter()
+        .filter_map(|key| Some(((*key).to_owned(), environment.get(key)?)))
+        .collect();
+    let model = model::Options {
+        delay: Duration::from_millis(arguments.delay),
+        // So that ids in a kept database are never used again.
+        seed: uuid::Uuid::new_v4().as_u64_pair().0,
+        ..model::Options::default()
+    };
+    Options {
+        port: arguments.port.map_or_else(Port::default, Port::Exactly),
+        data: arguments.data,
+        database: arguments.database,
+        settings,
+        model,
+        ..Options::default()
+    }
+}
+
+/// Completes at ctrl-c, SIGTERM, or when the terminal goes away.
+fn stopped() -> io::Result<impl Future<Output = ()>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    })
+}
+
+fn welcome(demo: &Demo, options: &Options) {
+    let model = match options.settings.get("OPENAI_BASE_URL") {
+        _ if options.is_scripted() => {
+            "scripted: its answers follow a script, no AI writes them.\n            \
+             Set OPENAI_BASE_URL or OPENAI_API_KEY to ask a real one."
+                .to_owned()
+        }
+        Some(url) => format!("the one at {url}"),
+        None => "OpenAI's".to_owned(),
+    };
+    let data = match &options.data {
+        Some(_) => format!("kept in {}", demo.data().display()),
+        None => "gone when the demo ends (--data DIR keeps it)".to_owned(),
+    };
+    let users: Vec<&str> = DemoUser::ALL.into_iter().map(DemoUser::email).collect();
+    let questions: Vec<&str> = model::QUESTIONS
+        .iter()
+        .take(5)
+        .map(|question| question.ask)
+        .collect();
+    say(&format!(
+        "
+  Toolgate is ready.
+
+  Open      {url}
+  Sign in   as {users}; there is no password
+  Ask       {questions}
+  Model     {model}
+  Data      {data}
+  Stop      ctrl-c
+",
+        url = demo.url(),
+        users = users.join(" or "),
+        questions = questions.join("\n            "),
+    ));
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "what a person who starts the demo reads"
+)]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+#[expect(
+    clippy::print_stderr,
+    reason = "the one line a person reads when the demo fails"
+)]
+fn complain(error: &Error) {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Writing to a string cannot fail. Some errors name their cause themselves.
+        if !text.contains(&cause.to_string()) {
+            write!(text, ": {cause}").ok();
+        }
+        source = cause.source();
+    }
+    eprintln!("demo: {text}");
+}

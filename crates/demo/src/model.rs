@@ -143,6 +143,15 @@ impl Model {
         format!("http://{}/v1", self.address)
     }
 
+    /// The first of [`Options::models`].
+    pub fn first_model(&self) -> &str {
+        self.shared
+            .options
+            .models
+            .first()
+            .map_or(MODEL_ID, String::as_str)
+    }
+
     /// The last requests, oldest first: at most 1000.
     pub fn requests(&self) -> Vec<CapturedRequest> {
         self.shared.state().captures.all()

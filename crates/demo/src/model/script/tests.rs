@@ -297,3 +297,12 @@ fn the_story_is_long_and_about_what_was_asked() {
     assert!(text.starts_with("# The story of three mice\n") && text.len() > 5000);
     assert!(!text.contains("{subject}"));
 }
+
+#[test]
+fn the_readme_lists_the_questions() {
+    let readme = include_str!("../../../README.md");
+    for question in QUESTIONS {
+        let line = format!("| {} | {} |", question.ask, question.shows);
+        assert!(readme.contains(&line), "{line}");
+    }
+}

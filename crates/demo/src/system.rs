@@ -1,0 +1,274 @@
+//! The whole system in one process, on loopback.
+//!
+//! ```text
+//! browser ── http ──> stand-in ── http + TE ──> Toolgate ── http ──> model
+//!                        ^                         │
+//!                        └──────── TLS, HTTP/2 ────┘ (routes, MCP)
+//!                        │
+//!                        └── http ──> northwind
+//! ```
+
+mod data;
+mod options;
+mod parts;
+mod routes;
+
+use std::{
+    fmt, io,
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use server::config::{Config, ConfigError};
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+pub use self::options::{Options, Port};
+use self::{
+    data::Data,
+    parts::{Ended, Part},
+    routes::Routes,
+};
+use crate::{
+    model::{self, Model},
+    pomerium::{self, Listeners, Standin},
+};
+
+/// How long a part may take to end before it is left behind: Toolgate gives its running turns
+/// 5 s.
+const STOP: Duration = Duration::from_secs(8);
+/// The host of the page; browsers know that names under `localhost` are this machine.
+const CHAT_HOST: &str = "chat.localhost";
+/// Ports tried for the page, the first included.
+const PORTS_TRIED: usize = 100;
+
+/// A running system. Dropping it without [`Demo::shutdown`] ends it too, but waits for nothing.
+pub struct Demo {
+    url: String,
+    data: Data,
+    standin: Standin,
+    model: Option<Model>,
+    toolgate: Part,
+    neighbours: Part,
+    ended: mpsc::Receiver<Ended>,
+    _end_all: DropGuard,
+}
+
+/// Why the system did not start, or ended by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A socket could not be had.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The directory of the data cannot be used.
+    #[error("cannot use {}", path.display())]
+    Data {
+        /// The directory, or a file in it.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// The stand-in for Pomerium did not start.
+    #[error("the stand-in for Pomerium did not start")]
+    Pomerium(#[from] pomerium::Error),
+    /// The scripted model did not start.
+    #[error("the scripted model did not start")]
+    Model(#[source] io::Error),
+    /// A setting of Toolgate's is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The program cannot be told when to stop.
+    #[error("cannot listen for signals")]
+    Signals(#[source] io::Error),
+    /// A part does not answer.
+    #[error("nothing answers at {address}")]
+    NotReady {
+        /// Where it should.
+        address: SocketAddr,
+        /// What happened instead.
+        source: io::Error,
+    },
+    /// A part ended by itself.
+    #[error("{part} ended by itself")]
+    Ended {
+        /// Which.
+        part: &'static str,
+        /// Why, if it said so.
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+}
+
+impl Demo {
+    /// Starts every part and waits until northwind and Toolgate answer.
+    pub async fn start(options: Options) -> Result<Self, Error> {
+        let http = bind_page(options.port).await?;
+        let (tls, toolgate_listener, northwind_listener) =
+            (bind(0).await?, bind(0).await?, bind(0).await?);
+        let (page, toolgate_addr, northwind_addr) = (
+            local(&http)?,
+            local(&toolgate_listener)?,
+            local(&northwind_listener)?,
+        );
+        let url = format!("http://{CHAT_HOST}:{}", page.port());
+        let data = Data::prepare(options.data.as_deref())?;
+
+        let all = CancellationToken::new();
+        let (toolgate, neighbours) = (Part::new(&all), Part::new(&all));
+        let end_all = all.drop_guard();
+        let (tell, mut ended) = mpsc::channel(parts::MAX_ENDED);
+
+        let database = options.northwind(data.path());
+        let serving = northwind::serve(northwind_listener, database, neighbours.shutdown());
+        neighbours.run("northwind", serving, tell.clone());
+
+        let routes = Routes {
+            page,
+            toolgate: toolgate_addr,
+            northwind: northwind_addr,
+        };
+        let standin = Standin::start(
+            pomerium::Options {
+                config: routes.yaml(),
+                ..options.pomerium.clone()
+            },
+            Listeners { http, tls },
+            neighbours.tracker(),
+            &neighbours.shutdown(),
+        )?;
+        let model = match options.scripted() {
+            None => None,
+            Some(scripted) => Some(scripted_model(scripted, &neighbours).await?),
+        };
+
+        let mut settings = options.settings;
+        settings.extend(model.iter().flat_map(model_settings));
+        settings.extend([
+            ("TOOLGATE_PUBLIC_URL".to_owned(), url.clone()),
+            (
+                "TOOLGATE_POMERIUM_ADDR".to_owned(),
+                standin.tls_addr().to_string(),
+            ),
+            (
+                "TOOLGATE_CA_FILE".to_owned(),
+                data.write_ca(standin.ca_pem())?,
+            ),
+            ("TOOLGATE_DATABASE_URL".to_owned(), data.sqlite_url()),
+        ]);
+        let config = Config::read(&settings)?;
+        let serving = server::serve(config, toolgate_listener, toolgate.shutdown());
+        toolgate.run("Toolgate", serving, tell);
+
+        parts::ready(northwind_addr, &mut ended).await?;
+        parts::ready(toolgate_addr, &mut ended).await?;
+        Ok(Self {
+            url,
+            data,
+            standin,
+            model,
+            toolgate,
+            neighbours,
+            ended,
+            _end_all: end_all,
+        })
+    }
+
+    /// Where the page is: `http://chat.localhost:<port>`.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The directory of the databases. A temporary one goes away with the system.
+    pub fn data(&self) -> &Path {
+        self.data.path()
+    }
+
+    /// The stand-in for Pomerium.
+    pub fn standin(&self) -> &Standin {
+        &self.standin
+    }
+
+    /// The scripted model, unless the settings name another endpoint.
+    pub fn model(&self) -> Option<&Model> {
+        self.model.as_ref()
+    }
+
+    /// Waits until a part ends that was not told to, which is always an error.
+    pub async fn ended(&mut self) -> Error {
+        parts::next_ended(&mut self.ended).await
+    }
+
+    /// Ends everything: Toolgate first, so that it can say goodbye to the others. Returns when
+    /// every task has ended and temporary files are gone; a part that does not end is left
+    /// behind after 8 s with a warning.
+    pub async fn shutdown(self) -> Result<(), Error> {
+        self.toolgate.stop("Toolgate", STOP).await;
+        self.neighbours.stop("the other parts", STOP).await;
+        self.data.remove()
+    }
+}
+
+impl fmt::Debug for Demo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Demo")
+            .field("url", &self.url)
+            .field("data", &self.data)
+            .field("model", &self.model)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn scripted_model(options: model::Options, part: &Part) -> Result<Model, Error> {
+    let listener = bind(0).await?;
+    Model::start(options, listener, part.tracker(), part.shutdown()).map_err(Error::Model)
+}
+
+/// How Toolgate finds the scripted model.
+fn model_settings(model: &Model) -> [(String, String); 2] {
+    [
+        ("OPENAI_BASE_URL".to_owned(), model.base_url()),
+        ("TOOLGATE_MODEL".to_owned(), model.first_model().to_owned()),
+    ]
+}
+
+/// Binds the page's port, or the first free one from it on.
+async fn bind_page(port: Port) -> Result<TcpListener, Error> {
+    let (first, tries) = match port {
+        Port::Exactly(port) => (port, 1),
+        Port::From(port) => (port, PORTS_TRIED),
+    };
+    let mut result = bind(first).await;
+    for port in (first..).take(tries).skip(1) {
+        if result.is_ok() {
+            break;
+        }
+        result = bind(port).await;
+    }
+    result
+}
+
+async fn bind(port: u16) -> Result<TcpListener, Error> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| Error::Listen {
+            address: address.to_string(),
+            source,
+        })
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, Error> {
+    let failed = |source| Error::Listen {
+        address: "a free port".to_owned(),
+        source,
+    };
+    listener.local_addr().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests;
