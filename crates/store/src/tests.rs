@@ -115,7 +115,7 @@ fn append(turn: &str, expected_seq: u64, events: Vec<Event>) -> Append {
         epoch: 1,
         expected_seq,
         at: 2_000,
-        events,
+        events: events.into(),
     }
 }
 

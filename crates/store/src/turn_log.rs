@@ -1,5 +1,7 @@
 //! Writing turns: opening one, appending to its log, taking it over.
 
+use std::sync::Arc;
+
 use chat::{
     event::{Event, Logged, TurnStarted},
     ids::{ConversationId, Sid, Subject, TurnId},
@@ -76,8 +78,9 @@ pub struct Append {
     pub expected_seq: u64,
     /// Now, milliseconds since 1970.
     pub at: i64,
-    /// What happened. After `turn.finished` comes nothing.
-    pub events: Vec<Event>,
+    /// What happened. After `turn.finished` comes nothing. Shared, so that the caller can show
+    /// readers the same events afterwards without a copy.
+    pub events: Arc<Vec<Event>>,
 }
 
 /// Why nothing was appended.
@@ -159,7 +162,7 @@ impl Store {
         if transcript.seq != append.expected_seq {
             return Err(AppendError::Lost);
         }
-        for (seq, event) in (append.expected_seq + 1..).zip(&append.events) {
+        for (seq, event) in (append.expected_seq + 1..).zip(append.events.iter()) {
             transcript.apply(&Logged {
                 seq,
                 at: append.at,

@@ -57,19 +57,21 @@ impl Log {
         if all.is_empty() {
             return Ok(());
         }
-        let at = clock::now();
-        let logged: Vec<Logged> = (self.seq + 1..)
-            .zip(all)
-            .map(|(seq, event)| Logged { seq, at, event })
-            .collect();
+        let (at, events) = (clock::now(), Arc::new(all));
         let append = Append {
             turn: self.turn.clone(),
             epoch: self.epoch,
             expected_seq: self.seq,
             at,
-            events: logged.iter().map(|logged| logged.event.clone()).collect(),
+            events: Arc::clone(&events),
         };
-        self.seq = self.store.append(append).await?;
+        let before = std::mem::replace(&mut self.seq, self.store.append(append).await?);
+        // The store has let go of them by now; a copy is made only if it had not.
+        let events = Arc::try_unwrap(events).unwrap_or_else(|events| events.to_vec());
+        let logged: Vec<Logged> = (before + 1..)
+            .zip(events)
+            .map(|(seq, event)| Logged { seq, at, event })
+            .collect();
         self.live.committed(&logged);
         Ok(())
     }
@@ -100,7 +102,10 @@ impl Log {
 }
 
 /// Joins the event to one that waits already, or gives it back.
-#[expect(clippy::wildcard_enum_match_arm, reason = "nothing else is shown before it is committed")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "nothing else is shown before it is committed"
+)]
 fn merge(pending: &mut [Event], event: Event) -> Option<Event> {
     match event {
         Event::TextDelta(delta) => match pending.last_mut() {

@@ -1,6 +1,6 @@
 //! The connections, by (subject, session, server, scope).
 
-use std::{collections::HashMap, future::Future, sync::Arc};
+use std::{future::Future, sync::Arc};
 
 use chat::ids::{ConversationId, Sid, Subject};
 use dashmap::DashMap;
@@ -12,6 +12,9 @@ use wire::{
 };
 
 use crate::tokens::Session;
+
+/// MCP sessions of one user's session with one server: more conversations than anybody has going.
+const SCOPED: usize = 32;
 
 /// What connections are made with.
 #[derive(Clone, Debug)]
@@ -39,8 +42,8 @@ pub(super) struct Connections {
 struct OfServer {
     /// The one that all conversations share, when the server issues no MCP sessions.
     shared: Option<Connection>,
-    /// One for each conversation, when it does.
-    scoped: HashMap<ConversationId, Connection>,
+    /// One for each conversation, when it does; the one used last stands last.
+    scoped: Vec<(ConversationId, Connection)>,
 }
 
 /// A connection that was asked for.
@@ -91,7 +94,11 @@ impl Connections {
         })
         .await?;
         if connection.has_session() {
-            of_server.scoped.insert(scope.clone(), connection.clone());
+            let oldest = (of_server.scoped.len() >= SCOPED).then(|| of_server.scoped.remove(0));
+            of_server.scoped.push((scope.clone(), connection.clone()));
+            if let Some((_, oldest)) = oldest {
+                self.spawn(async move { oldest.close().await });
+            }
         } else {
             of_server.shared = Some(connection.clone());
         }
@@ -111,7 +118,9 @@ impl Connections {
                 continue;
             };
             let mut of_server = of_server.lock().await;
-            let scoped = std::mem::take(&mut of_server.scoped).into_values();
+            let scoped = std::mem::take(&mut of_server.scoped)
+                .into_iter()
+                .map(|(_, scoped)| scoped);
             for connection in of_server.shared.take().into_iter().chain(scoped) {
                 connection.close().await;
             }
@@ -130,9 +139,14 @@ impl Connections {
 impl OfServer {
     fn find(&mut self, scope: &ConversationId) -> Option<Connection> {
         self.shared.take_if(|connection| connection.is_closed());
-        self.scoped.retain(|_, connection| !connection.is_closed());
-        self.shared
-            .clone()
-            .or_else(|| self.scoped.get(scope).cloned())
+        self.scoped
+            .retain(|(_, connection)| !connection.is_closed());
+        if self.shared.is_some() {
+            return self.shared.clone();
+        }
+        let index = self.scoped.iter().position(|(of, _)| of == scope)?;
+        let found = self.scoped.remove(index);
+        self.scoped.push(found.clone());
+        Some(found.1)
     }
 }
