@@ -170,9 +170,19 @@ fn answer(round: u32, end: RoundEnd, text: &str) -> Input {
     }
 }
 
-/// A round that asks for functions; `name!` has arguments that do not fit, `name{` none that are
-/// JSON.
 fn calls_for(round: u32, functions: &[&str]) -> Input {
+    let message = message_for(round, functions);
+    Input::RoundEnded {
+        round: RoundId(round),
+        end: RoundEnd::Calls,
+        usage: None,
+        message,
+    }
+}
+
+/// A message that asks for functions; `name!` has arguments that do not fit, `name{` none that are
+/// JSON.
+fn message_for(round: u32, functions: &[&str]) -> AssistantMessage {
     let calls = functions
         .iter()
         .enumerate()
@@ -186,15 +196,9 @@ fn calls_for(round: u32, functions: &[&str]) -> Input {
             },
             extras: serde_json::Map::new(),
         });
-    let message = AssistantMessage {
+    AssistantMessage {
         calls: calls.collect(),
         ..AssistantMessage::default()
-    };
-    Input::RoundEnded {
-        round: RoundId(round),
-        end: RoundEnd::Calls,
-        usage: None,
-        message,
     }
 }
 

@@ -54,15 +54,7 @@ fn an_answer_without_calls_ends_the_turn() {
 #[test]
 fn calls_decide_whatever_reason_the_endpoint_gives_for_the_end() {
     let mut conversation = Conversation::asking();
-    let Input::RoundEnded {
-        round,
-        usage,
-        message,
-        ..
-    } = calls_for(1, &["alpha__free"])
-    else {
-        unreachable!()
-    };
+    let (round, usage, message) = (RoundId(1), None, message_for(1, &["alpha__free"]));
     is(
         &conversation.on(Input::RoundEnded {
             round,
@@ -87,15 +79,7 @@ fn an_answer_that_says_nothing_is_noticed() {
 #[test]
 fn an_answer_cut_by_the_token_limit_stands_and_its_calls_are_dropped() {
     let mut conversation = Conversation::asking();
-    let Input::RoundEnded {
-        round,
-        usage,
-        message,
-        ..
-    } = calls_for(1, &["alpha__free"])
-    else {
-        unreachable!()
-    };
+    let (round, usage, message) = (RoundId(1), None, message_for(1, &["alpha__free"]));
     is(
         &conversation.on(Input::RoundEnded {
             round,

@@ -11,7 +11,8 @@ use super::*;
 #[derive(Clone, Debug)]
 pub(super) enum Step {
     Catalog(u8),
-    Round {
+    /// What keeps a turn going: the model answers, or what has to come before that.
+    Go {
         calls: Vec<u8>,
         end: RoundEnd,
     },
@@ -139,19 +140,13 @@ impl World {
             Step::Back => self.back(),
             Step::Crash => self.crash(),
             Step::CrashAt(append) => self.crash_at = Some(*append),
-            Step::Round { calls, end } => self.round(calls, *end),
+            Step::Go { calls, end } => self.go(calls, *end),
             Step::RoundFails(retry, partial) => {
                 if let Some(round) = self.request.take() {
                     self.on(fails(round.0, *retry, *partial));
                 }
             }
-            Step::Catalog(servers) => {
-                self.loading = false;
-                if self.held.is_none() {
-                    let offered = usize::from(servers % 4);
-                    self.on(Input::CatalogReady(offering(&SERVERS[..offered])));
-                }
-            }
+            Step::Catalog(servers) => self.catalog(*servers),
             Step::Accept(n) => {
                 if let Some(call) = pick(&self.running, *n) {
                     self.accepted.insert(call);
@@ -209,10 +204,10 @@ impl World {
                 assert_eq!(self.timers, [TimerId::CancelGrace]);
                 Step::Time(0)
             } else if self.loading {
-                Step::Catalog(3)
+                Step::Catalog(0)
             } else if self.request.is_some() {
                 let (calls, end) = (vec![], RoundEnd::Stop);
-                Step::Round { calls, end }
+                Step::Go { calls, end }
             } else if !self.running.is_empty() {
                 Step::End(0, Outcome::Ok)
             } else if self.turn.open_questions().count() > 0 {
@@ -250,21 +245,24 @@ impl World {
         assert_eq!(effects, []);
     }
 
-    fn round(&mut self, calls: &[u8], end: RoundEnd) {
-        if let Some(round) = self.request.take() {
+    fn go(&mut self, calls: &[u8], end: RoundEnd) {
+        let retry = self
+            .timers
+            .iter()
+            .position(|timer| matches!(timer, TimerId::Retry(_)));
+        if self.held.is_some() {
+            self.back();
+        } else if self.loading {
+            self.catalog(calls.first().copied().unwrap_or_default());
+        } else if let Some(timer) = retry {
+            let timer = self.timers.remove(timer);
+            self.on(Input::Timer(timer));
+        } else if let Some(round) = self.request.take() {
             let functions: Vec<&str> = calls
                 .iter()
                 .map(|n| FUNCTIONS[usize::from(*n) % FUNCTIONS.len()])
                 .collect();
-            let Input::RoundEnded {
-                round,
-                usage,
-                mut message,
-                ..
-            } = calls_for(round.0, &functions)
-            else {
-                unreachable!()
-            };
+            let (usage, mut message) = (None, message_for(round.0, &functions));
             message.text = "So.".into();
             self.on(Input::RoundEnded {
                 round,
@@ -272,6 +270,14 @@ impl World {
                 usage,
                 message,
             });
+        }
+    }
+
+    fn catalog(&mut self, servers: u8) {
+        if self.held.is_none() {
+            self.loading = false;
+            let offered = [3, 3, 3, 3, 3, 2, 1, 0][usize::from(servers % 8)];
+            self.on(Input::CatalogReady(offering(&SERVERS[..offered])));
         }
     }
 
