@@ -84,8 +84,8 @@ pub struct RoundTimeouts {
 impl Default for RoundTimeouts {
     fn default() -> Self {
         Self {
-            first_byte: Duration::from_secs(300),
-            idle: Duration::from_secs(120),
+            first_byte: Duration::from_mins(5),
+            idle: Duration::from_mins(2),
         }
     }
 }
@@ -156,7 +156,12 @@ struct Compat {
 impl ModelClient {
     /// A client that sends through `http`. Sends nothing yet.
     pub fn new(http: Http, endpoint: Endpoint, timeouts: RoundTimeouts) -> Self {
-        let requests = reqwest::Client::builder().no_proxy().build().ok();
+        // It never connects, so it needs to trust nobody.
+        let requests = reqwest::Client::builder()
+            .no_proxy()
+            .tls_certs_only([])
+            .build()
+            .ok();
         let address = Arc::new(Address::new(endpoint));
         Self(Arc::new(Inner {
             http,
@@ -190,8 +195,11 @@ impl ModelClient {
 impl Inner {
     async fn models(&self) -> Result<Vec<String>, Fault> {
         self.check()?;
-        let url = Url::parse_with_params(&self.address.url("/models"), self.address.query());
-        let url = url.map_err(|error| Fault::NoRequest(error.to_string()))?;
+        let url = Url::parse(&self.address.url("/models"));
+        let mut url = url.map_err(|error| Fault::NoRequest(error.to_string()))?;
+        for (key, value) in self.address.query() {
+            url.query_pairs_mut().append_pair(key, value);
+        }
         let mut request = reqwest::Request::new(::http::Method::GET, url);
         *request.headers_mut() = self.address.headers();
         let context = Context {

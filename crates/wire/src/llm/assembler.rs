@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::{
     chunk::Chunk,
-    delta::{self, Arguments, Delta, Event},
+    delta::{self, Arguments, Delta, Event, Scope},
     fault::Fault,
     link::BodyEnd,
     shaper::Unreadable,
@@ -105,12 +105,12 @@ impl Assembler {
                 return Err(Fault::TooLarge);
             }
         }
-        if !self.began {
-            return Err(Fault::NoCompletion(self.stray.unwrap_or_default()));
-        }
         let calls = !self.calls.is_empty();
-        if self.broken && calls {
+        if self.broken && (calls || !self.began) {
             return Err(Fault::Broken(self.stray.unwrap_or_default()));
+        }
+        if !self.began {
+            return Err(self.stray.map_or(Fault::Empty, Fault::NoCompletion));
         }
         // The calls decide, not the reason: many endpoints say `stop` with calls.
         let end = match self.finish.as_deref() {
@@ -160,16 +160,16 @@ impl Assembler {
             extras,
             finish,
             usage,
-            is_whole,
+            scope,
         } = delta;
         self.began = true;
         self.finish = finish.or_else(|| self.finish.take());
         self.usage = usage.or(self.usage);
         let added = Added {
-            text: append(&mut self.text, &text, is_whole),
-            reasoning: append(&mut self.reasoning, &reasoning, is_whole),
+            text: append(&mut self.text, &text, scope),
+            reasoning: append(&mut self.reasoning, &reasoning, scope),
         };
-        if !(is_whole && !self.calls.is_empty()) {
+        if scope == Scope::Addition || self.calls.is_empty() {
             for call in calls {
                 self.other_bytes += match &call.arguments {
                     Arguments::None => 0,
@@ -189,9 +189,9 @@ impl Assembler {
 }
 
 /// Appends what is new in `more`, and says where it starts.
-fn append(text: &mut String, more: &str, is_whole: bool) -> Option<usize> {
+fn append(text: &mut String, more: &str, scope: Scope) -> Option<usize> {
     let more = match more.strip_prefix(text.as_str()) {
-        Some(rest) if is_whole => rest,
+        Some(rest) if scope == Scope::Whole => rest,
         _ => more,
     };
     let offset = text.len();

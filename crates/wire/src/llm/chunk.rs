@@ -130,7 +130,7 @@ mod tests {
             r#"{"choices":[{"index":0,"delta":null}]}"#,
             r#"{"choices":[{"delta":{"content":"a"}},{"delta":{"content":"b"}}]}"#,
             r#"{"choices":"x"}"#,
-            r#"[1]"#,
+            "[1]",
             "1",
             "null",
         ] {

@@ -18,8 +18,17 @@ pub(super) struct Delta {
     pub(super) extras: Map<String, Value>,
     pub(super) finish: Option<String>,
     pub(super) usage: Option<Usage>,
-    /// Whether it is the message so far, not an addition to it (`message` instead of `delta`).
-    pub(super) is_whole: bool,
+    pub(super) scope: Scope,
+}
+
+/// What the text and the calls of an event are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// More of the message (`delta`).
+    #[default]
+    Addition,
+    /// All of the message so far (`message`).
+    Whole,
 }
 
 /// What one event adds to one call.
@@ -117,14 +126,14 @@ fn of_choice(mut choice: Map<String, Value>) -> Delta {
         Some(Value::Object(message)) => Some(message),
         _ => None,
     };
-    let (message, is_whole) = match taken("delta").filter(|delta| !delta.is_empty()) {
-        Some(delta) => (Some(delta), false),
-        None => (taken("message"), true),
+    let (message, scope) = match taken("delta").filter(|delta| !delta.is_empty()) {
+        Some(delta) => (Some(delta), Scope::Addition),
+        None => (taken("message"), Scope::Whole),
     };
     let delta = message.map(of_message).unwrap_or_default();
     Delta {
         finish,
-        is_whole,
+        scope,
         ..delta
     }
 }

@@ -9,7 +9,7 @@ use chat::{
 
 use super::{
     address::Address,
-    words::{Words, clean, page_title},
+    words::{Words, page_title, shown},
 };
 use crate::http::HttpError;
 
@@ -32,6 +32,8 @@ pub(super) enum Fault {
     Reported(Words),
     /// It answered with a web page.
     Page(String),
+    /// It answered with nothing at all.
+    Empty,
     /// What it answered is no chat completion; what it is, as far as it can be shown.
     NoCompletion(String),
     /// An event of an answer with calls is no JSON: the calls may not be whole.
@@ -60,9 +62,9 @@ impl Fault {
     /// The failure for a person, and whether asking again may help.
     pub(super) fn describe(self, address: &Address) -> RoundFailure {
         let retry = self.retry();
-        let status = self.status();
+        let status = self.words().map(|(status, _)| status);
         let host = address.host();
-        let message = clean(&address.without_key(&self.message(&host)));
+        let message = shown(address.without_key(&self.message(&host)));
         let failure = Failure::new(Layer::Model, message, self.advice(address));
         let failure = match status {
             Some(status) => failure.with_status(status),
@@ -73,26 +75,20 @@ impl Fault {
 
     /// Whether the endpoint refused the request because of this field of it.
     pub(super) fn names(&self, field: &str) -> bool {
-        match self {
-            Self::Status {
-                status: 400 | 422,
-                words,
-                ..
-            } => words.text.contains(field),
-            Self::Reported(Words {
-                status: Some(400 | 422),
-                text,
-                ..
-            }) => text.contains(field),
-            _ => false,
-        }
+        let refused = self
+            .words()
+            .filter(|(status, _)| matches!(status, 400 | 422));
+        refused.is_some_and(|(_, words)| words.text.contains(field))
     }
 
-    fn status(&self) -> Option<u16> {
-        match self {
-            Self::Status { status, .. } => Some(*status),
-            Self::Reported(words) => words.status,
-            _ => None,
+    /// The endpoint's words and the status that they came with.
+    fn words(&self) -> Option<(u16, &Words)> {
+        if let Self::Status { status, words, .. } = self {
+            Some((*status, words))
+        } else if let Self::Reported(words) = self {
+            Some((words.status?, words))
+        } else {
+            None
         }
     }
 
@@ -131,9 +127,7 @@ impl Fault {
                     page_title(page)
                 )
             }
-            Self::NoCompletion(shown) if shown.is_empty() => {
-                format!("The model endpoint at {host} answered with nothing.")
-            }
+            Self::Empty => format!("The model endpoint at {host} answered with nothing."),
             Self::NoCompletion(shown) => {
                 format!("The model endpoint at {host} answered with no chat completion: {shown}")
             }
@@ -164,7 +158,7 @@ impl Fault {
             Self::Http(HttpError::Connect(_) | HttpError::Refused(_)) => {
                 "Check that the endpoint is running there (OPENAI_BASE_URL)."
             }
-            Self::Http(_) | Self::Broken(_) | Self::Cut(_) | Self::Truncated => AGAIN,
+            Self::Http(_) | Self::Empty | Self::Broken(_) | Self::Cut(_) | Self::Truncated => AGAIN,
             Self::TooLarge => "Ask for a shorter answer.",
             Self::Silent(_) => {
                 "Try again; a local model may still be loading, or the question may be too large \
@@ -188,9 +182,12 @@ impl Fault {
             | Self::Page(_)
             | Self::NoCompletion(_)
             | Self::TooLarge => Retry::Never,
-            Self::Http(_) | Self::Broken(_) | Self::Cut(_) | Self::Truncated | Self::Silent(_) => {
-                Retry::After(None)
-            }
+            Self::Http(_)
+            | Self::Empty
+            | Self::Broken(_)
+            | Self::Cut(_)
+            | Self::Truncated
+            | Self::Silent(_) => Retry::After(None),
             Self::Status {
                 status,
                 retry_after,

@@ -215,7 +215,7 @@ impl Round {
     fn deadline(&mut self) -> (Instant, Duration) {
         let timeouts = self.inner.timeouts;
         let limit = if self.assembler.is_finished() {
-            AFTER_FINISH
+            AFTER_FINISH.min(timeouts.idle)
         } else if self.assembler.has_content() {
             timeouts.idle
         } else {
@@ -228,12 +228,14 @@ impl Round {
 }
 
 fn fault_of(error: OpenAIError) -> Fault {
-    match error {
-        OpenAIError::Boxed(boxed) => match boxed.downcast::<Failed>() {
+    if let OpenAIError::Boxed(error) = error {
+        return match error.downcast::<Failed>() {
             Ok(failed) => failed.0,
             Err(error) => Fault::NoRequest(error.to_string()),
-        },
-        OpenAIError::Reqwest(error) => Fault::NoRequest(error.without_url().to_string()),
-        other => Fault::NoRequest(other.to_string()),
+        };
     }
+    if let OpenAIError::Reqwest(error) = error {
+        return Fault::NoRequest(error.without_url().to_string());
+    }
+    Fault::NoRequest(error.to_string())
 }

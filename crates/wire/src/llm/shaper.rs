@@ -45,8 +45,6 @@ pub(super) struct Shaper {
     after_return: bool,
     /// Bytes so far.
     received: usize,
-    /// Whether the answer has said that it is at its end.
-    done: bool,
 }
 
 /// What the answer turned out to be, told by its first byte: content types are too often wrong.
@@ -57,6 +55,8 @@ enum Form {
     Events,
     Document,
     Page,
+    /// It has said that it is at its end.
+    Done,
 }
 
 impl Shaper {
@@ -81,6 +81,7 @@ impl Shaper {
                 self.received -= start.len();
                 self.push(&start, events)
             }
+            Form::Done => Ok(()),
             Form::Document => {
                 self.open.extend_from_slice(bytes);
                 self.bounded()
@@ -98,14 +99,14 @@ impl Shaper {
 
     /// Whether the answer has said that it is at its end (`[DONE]`).
     pub(super) fn is_done(&self) -> bool {
-        self.done
+        self.form == Form::Done
     }
 
     /// Takes the end of the body, appends the last event to `events`. A document that is at its
     /// end counts as done.
     pub(super) fn finish(&mut self, events: &mut impl Extend<Bytes>) -> Result<(), Unreadable> {
         match self.form {
-            Form::Undecided => Ok(()),
+            Form::Undecided | Form::Done => Ok(()),
             Form::Events => {
                 self.end_line(events);
                 self.end_event(events);
@@ -114,7 +115,7 @@ impl Shaper {
             Form::Document => {
                 self.data = std::mem::take(&mut self.open);
                 self.end_event(events);
-                self.done = true;
+                self.form = Form::Done;
                 Ok(())
             }
             Form::Page => Err(self.page()),
@@ -145,7 +146,7 @@ impl Shaper {
         mut bytes: &[u8],
         events: &mut impl Extend<Bytes>,
     ) -> Result<(), Unreadable> {
-        while !self.done {
+        while self.form == Form::Events {
             if std::mem::take(&mut self.after_return)
                 && let Some(rest) = bytes.strip_prefix(b"\n")
             {
@@ -198,7 +199,7 @@ impl Shaper {
         let data = String::from_utf8_lossy(&self.data);
         let data = data.trim();
         if data == "[DONE]" {
-            self.done = true;
+            self.form = Form::Done;
         } else if names_error && !data.is_empty() {
             events.extend([block(&as_error(data))]);
         } else if data.starts_with(['{', '[']) {
@@ -277,130 +278,132 @@ mod tests {
         (events, shaper.is_done(), end)
     }
 
+    /// Name, bytes, the data of the events they become, whether they say that they are done.
+    const TABLE: &[(&str, &[u8], &[&str], bool)] = &[
+        (
+            "plain",
+            b"data: {\"a\":1}\n\ndata: [DONE]\n\n",
+            &["{\"a\":1}"],
+            true,
+        ),
+        (
+            "CRLF",
+            b"data: {\"a\":1}\r\n\r\ndata: {}\r\n\r\n",
+            &["{\"a\":1}", "{}"],
+            false,
+        ),
+        (
+            "CR",
+            b"data: {\"a\":1}\r\rdata: {}\r\r",
+            &["{\"a\":1}", "{}"],
+            false,
+        ),
+        ("no space after the colon", b"data:{}\n\n", &["{}"], false),
+        (
+            "byte order mark",
+            b"\xEF\xBB\xBFdata: {}\n\n",
+            &["{}"],
+            false,
+        ),
+        (
+            "bad UTF-8",
+            b"data: {\"a\":\"x\xFFy\"}\n\n",
+            &["{\"a\":\"x\u{FFFD}y\"}"],
+            false,
+        ),
+        (
+            "split UTF-8",
+            "data: {\"a\":\"ä€😀\"}\n\n".as_bytes(),
+            &["{\"a\":\"ä€😀\"}"],
+            false,
+        ),
+        (
+            "no final blank line",
+            b"data: {}\n\ndata: {\"a\":1}",
+            &["{}", "{\"a\":1}"],
+            false,
+        ),
+        (
+            "[DONE] with a space",
+            b"data: {}\n\ndata: [DONE] \n\n",
+            &["{}"],
+            true,
+        ),
+        ("[DONE] without a blank line", b"data: [DONE]", &[], true),
+        (
+            "events after [DONE]",
+            b"data: [DONE]\n\ndata: {}\n\n",
+            &[],
+            true,
+        ),
+        (
+            "comments",
+            b": OPENROUTER PROCESSING\n\n: x\ndata: {}\n\n",
+            &["{}"],
+            false,
+        ),
+        (
+            "keep-alives",
+            b"event: ping\ndata: ping\n\ndata:\n\ndata: {}\n\n",
+            &["{}"],
+            false,
+        ),
+        (
+            "ids and retry",
+            b"id: 1\nretry: 5\ndata: {}\n\n",
+            &["{}"],
+            false,
+        ),
+        (
+            "data over lines",
+            b"data: {\"a\":\ndata: 1}\n\n",
+            &["{\"a\": 1}"],
+            false,
+        ),
+        ("leading blank lines", b"\n\n\ndata: {}\n\n", &["{}"], false),
+        (
+            "error event with text",
+            b"event: error\ndata: no\n\n",
+            &["{\"error\":\"no\"}"],
+            false,
+        ),
+        (
+            "error event with an object",
+            b"event: error\ndata: {\"message\":\"no\"}\n\n",
+            &["{\"error\":{\"message\":\"no\"}}"],
+            false,
+        ),
+        (
+            "error event that says error",
+            b"event: error\ndata: {\"error\":{\"message\":\"no\"}}\n\n",
+            &["{\"error\":{\"message\":\"no\"}}"],
+            false,
+        ),
+        (
+            "bare document between events",
+            b"data: {}\n\n{\"error\":\"no\"}\n\n",
+            &["{}", "{\"error\":\"no\"}"],
+            false,
+        ),
+        (
+            "document",
+            b"{\n  \"a\": 1\n}\n",
+            &["{    \"a\": 1  }"],
+            true,
+        ),
+        (
+            "document of an array",
+            b" [{\"error\":1}]",
+            &["[{\"error\":1}]"],
+            true,
+        ),
+        ("nothing", b"", &[], false),
+        ("white space", b"\n \n", &[], false),
+    ];
+
     #[test]
     fn odd_bytes_become_clean_events_however_they_are_cut() {
-        let table: &[(&str, &[u8], &[&str], bool)] = &[
-            (
-                "plain",
-                b"data: {\"a\":1}\n\ndata: [DONE]\n\n",
-                &["{\"a\":1}"],
-                true,
-            ),
-            (
-                "CRLF",
-                b"data: {\"a\":1}\r\n\r\ndata: {}\r\n\r\n",
-                &["{\"a\":1}", "{}"],
-                false,
-            ),
-            (
-                "CR",
-                b"data: {\"a\":1}\r\rdata: {}\r\r",
-                &["{\"a\":1}", "{}"],
-                false,
-            ),
-            ("no space after the colon", b"data:{}\n\n", &["{}"], false),
-            (
-                "byte order mark",
-                b"\xEF\xBB\xBFdata: {}\n\n",
-                &["{}"],
-                false,
-            ),
-            (
-                "bad UTF-8",
-                b"data: {\"a\":\"x\xFFy\"}\n\n",
-                &["{\"a\":\"x\u{FFFD}y\"}"],
-                false,
-            ),
-            (
-                "split UTF-8",
-                "data: {\"a\":\"ä€😀\"}\n\n".as_bytes(),
-                &["{\"a\":\"ä€😀\"}"],
-                false,
-            ),
-            (
-                "no final blank line",
-                b"data: {}\n\ndata: {\"a\":1}",
-                &["{}", "{\"a\":1}"],
-                false,
-            ),
-            (
-                "[DONE] with a space",
-                b"data: {}\n\ndata: [DONE] \n\n",
-                &["{}"],
-                true,
-            ),
-            ("[DONE] without a blank line", b"data: [DONE]", &[], true),
-            (
-                "events after [DONE]",
-                b"data: [DONE]\n\ndata: {}\n\n",
-                &[],
-                true,
-            ),
-            (
-                "comments",
-                b": OPENROUTER PROCESSING\n\n: x\ndata: {}\n\n",
-                &["{}"],
-                false,
-            ),
-            (
-                "keep-alives",
-                b"event: ping\ndata: ping\n\ndata:\n\ndata: {}\n\n",
-                &["{}"],
-                false,
-            ),
-            (
-                "ids and retry",
-                b"id: 1\nretry: 5\ndata: {}\n\n",
-                &["{}"],
-                false,
-            ),
-            (
-                "data over lines",
-                b"data: {\"a\":\ndata: 1}\n\n",
-                &["{\"a\": 1}"],
-                false,
-            ),
-            ("leading blank lines", b"\n\n\ndata: {}\n\n", &["{}"], false),
-            (
-                "error event with text",
-                b"event: error\ndata: no\n\n",
-                &["{\"error\":\"no\"}"],
-                false,
-            ),
-            (
-                "error event with an object",
-                b"event: error\ndata: {\"message\":\"no\"}\n\n",
-                &["{\"error\":{\"message\":\"no\"}}"],
-                false,
-            ),
-            (
-                "error event that says error",
-                b"event: error\ndata: {\"error\":{\"message\":\"no\"}}\n\n",
-                &["{\"error\":{\"message\":\"no\"}}"],
-                false,
-            ),
-            (
-                "bare document between events",
-                b"data: {}\n\n{\"error\":\"no\"}\n\n",
-                &["{}", "{\"error\":\"no\"}"],
-                false,
-            ),
-            (
-                "document",
-                b"{\n  \"a\": 1\n}\n",
-                &["{    \"a\": 1  }"],
-                true,
-            ),
-            (
-                "document of an array",
-                b" [{\"error\":1}]",
-                &["[{\"error\":1}]"],
-                true,
-            ),
-            ("nothing", b"", &[], false),
-            ("white space", b"\n \n", &[], false),
-        ];
-        for (name, bytes, events, done) in table {
+        for (name, bytes, events, done) in TABLE {
             for piece in [1, 2, 3, 7, 4096] {
                 let shaped = shape(bytes, piece);
                 // Line breaks of a document are blanked, not counted.

@@ -2,8 +2,11 @@
 
 use serde_json::{Map, Value};
 
-/// Characters of an endpoint's text that are shown.
-const SHOWN_CHARS: usize = 400;
+/// Characters of an endpoint's text that are kept.
+const KEPT_CHARS: usize = 4096;
+
+/// Characters of a message that are shown.
+const SHOWN_CHARS: usize = 500;
 
 /// An error as an endpoint words it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,13 +121,22 @@ pub(super) fn clean(text: &str) -> String {
             clean.push(' ');
         }
         clean.push_str(word);
-        if clean.len() > SHOWN_CHARS * char::MAX_LEN_UTF8 {
+        if clean.len() > KEPT_CHARS * char::MAX_LEN_UTF8 {
             break;
         }
     }
-    match clean.char_indices().nth(SHOWN_CHARS) {
-        Some((end, _)) => format!("{}…", clean.get(..end).unwrap_or_default()),
-        None => clean,
+    cut(clean, KEPT_CHARS)
+}
+
+/// A message as long as it is shown. To be cut last: what has to be hidden in it must be whole.
+pub(super) fn shown(message: String) -> String {
+    cut(message, SHOWN_CHARS)
+}
+
+fn cut(text: String, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
     }
 }
 
@@ -238,7 +250,8 @@ mod tests {
     #[test]
     fn long_words_are_cut() {
         let words = Words::of_body("€".repeat(100_000).as_bytes());
-        assert_eq!(words.text.chars().count(), SHOWN_CHARS + 1);
+        assert_eq!(words.text.chars().count(), KEPT_CHARS + 1);
+        assert_eq!(shown(words.text).chars().count(), SHOWN_CHARS + 1);
     }
 
     #[test]
