@@ -6,4 +6,4 @@ pub mod pomerium;
 
 mod system;
 
-pub use system::{Demo, Error, Options, Port};
+pub use system::{Demo, Error, Options, Port, Server};

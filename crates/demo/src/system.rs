@@ -24,7 +24,7 @@ use server::config::{Config, ConfigError};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::options::{Options, Port};
+pub use self::options::{Options, Port, Server};
 use self::{
     data::Data,
     parts::{Ended, Part},
@@ -131,6 +131,8 @@ impl Demo {
             page,
             toolgate: toolgate_addr,
             northwind: northwind_addr,
+            servers: &options.servers,
+            rules: &options.rules,
         };
         let standin = Standin::start(
             pomerium::Options {

@@ -29,6 +29,20 @@ pub struct Options {
     pub model: model::Options,
     /// The stand-in; its routes are the system's own.
     pub pomerium: pomerium::Options,
+    /// MCP servers behind the stand-in beside northwind.
+    pub servers: Vec<Server>,
+    /// Rules for northwind's route beside its own, each one in Pomerium's policy language on one
+    /// line: `deny: {or: [{mcp_tool: {is: write_query}}]}`.
+    pub rules: Vec<String>,
+}
+
+/// An MCP server that the stand-in has a route to, for everybody at example.com.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// The name of the route; in lower case, before `.localhost`, it is also its host.
+    pub name: String,
+    /// Where it is: `http://127.0.0.1:9000/mcp`.
+    pub upstream: String,
 }
 
 /// Which port the page is on.
@@ -90,6 +104,8 @@ impl fmt::Debug for Options {
             .field("settings", &self.settings.keys())
             .field("model", &self.model)
             .field("pomerium", &self.pomerium)
+            .field("servers", &self.servers)
+            .field("rules", &self.rules)
             .finish()
     }
 }

@@ -1,26 +1,34 @@
 //! The routes of the stand-in, in the schema of Pomerium's own configuration.
 
-use std::net::SocketAddr;
+use std::{fmt::Write as _, net::SocketAddr};
+
+use super::options::Server;
 
 /// Where the routes lead.
-pub(super) struct Routes {
+pub(super) struct Routes<'a> {
     /// Where browsers connect; only its port is used.
     pub(super) page: SocketAddr,
     /// Toolgate, behind the client route.
     pub(super) toolgate: SocketAddr,
     /// northwind, behind the server route.
     pub(super) northwind: SocketAddr,
+    /// Behind server routes of their own.
+    pub(super) servers: &'a [Server],
+    /// More rules for northwind's route.
+    pub(super) rules: &'a [String],
 }
 
-impl Routes {
+impl Routes<'_> {
     pub(super) fn yaml(&self) -> String {
         let Self {
             page,
             toolgate,
             northwind,
+            servers,
+            rules,
         } = self;
         let port = page.port();
-        format!(
+        let mut yaml = format!(
             "\
 authenticate_service_url: http://authenticate.localhost:{port}
 routes:
@@ -44,6 +52,25 @@ routes:
       - allow: {{or: [{{domain: {{is: example.com}}}}]}}
 ",
             chat = super::CHAT_HOST,
-        )
+        );
+        // Writing to a string cannot fail.
+        for rule in *rules {
+            writeln!(yaml, "      - {rule}").ok();
+        }
+        for Server { name, upstream } in *servers {
+            write!(
+                yaml,
+                "  - from: http://{host}.localhost:{port}
+    to: {upstream}
+    name: {name}
+    mcp: {{server: {{max_request_bytes: 1048576}}}}
+    policy:
+      - allow: {{or: [{{domain: {{is: example.com}}}}]}}
+",
+                host = name.to_lowercase(),
+            )
+            .ok();
+        }
+        yaml
     }
 }

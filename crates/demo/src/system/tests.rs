@@ -138,3 +138,23 @@ async fn a_directory_that_was_given_stays() {
     demo.shutdown().await.unwrap();
     assert!(data.join("toolgate.db").exists());
 }
+
+#[tokio::test]
+async fn further_servers_have_routes_and_northwind_has_further_rules() {
+    let demo = Demo::start(Options {
+        servers: vec![Server {
+            name: "Clock".to_owned(),
+            upstream: "http://127.0.0.1:9/mcp".to_owned(),
+        }],
+        rules: vec!["deny: {or: [{mcp_tool: {is: write_query}}]}".to_owned()],
+        ..options()
+    })
+    .await
+    .unwrap();
+    let routes = get(&demo, "/.pomerium/mcp/routes").await;
+    assert!(
+        routes.contains("\"name\":\"Clock\"") && routes.contains("http://clock.localhost:"),
+        "{routes}"
+    );
+    demo.shutdown().await.unwrap();
+}
