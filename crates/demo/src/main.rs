@@ -1,7 +1,12 @@
 //! The demo's program: starts the system, says how to use it, and ends it on ctrl-c.
 
 use std::{
-    collections::HashMap, error::Error as _, fmt::Write as _, io, path::PathBuf, process::ExitCode,
+    collections::HashMap,
+    error::Error as _,
+    fmt::Write as _,
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    process::ExitCode,
     time::Duration,
 };
 
@@ -42,7 +47,8 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| LOG_FILTER.into());
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
         .with_env_filter(filter)
         .init();
     match run(arguments).await {

@@ -89,6 +89,13 @@ fn percentage(question: &str) -> u8 {
 
 fn outcome(reading: &Reading, text: &str, verb: &str) -> String {
     let count = match reading {
+        Reading::Problem(problem) if problem.contains("FOREIGN KEY") => {
+            return format!(
+                "{}\n\nOther rows refer to these, such as the lines of orders, and I would not \
+                 delete those as well without being asked.",
+                react(problem)
+            );
+        }
         Reading::Problem(problem) => return react(problem),
         Reading::Json(value) => count(value),
         Reading::Rows(table) => table.single().and_then(Value::as_u64),

@@ -230,6 +230,8 @@ fn trouble_is_made_and_mended() {
     }
     let broken = &Talk::ask("Send arguments that are not JSON").calls()[0].arguments;
     assert!(serde_json::from_str::<Value>(broken).is_err());
+    let misfit = &Talk::ask("Send arguments that do not fit").calls()[0].arguments;
+    assert_eq!(misfit, r#"{"colour":"blue","sql":42}"#);
     let mut talk = Talk::ask("Call a function that does not exist");
     talk.give(&["Not run: there is no such function.", r#"{"tables":["a"]}"#]);
     assert!(talk.text().contains("no such function"));

@@ -1,6 +1,6 @@
 //! Questions that make trouble on purpose, and what to say when there is some.
 
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::{
     table::{Reading, quote},
@@ -148,8 +148,20 @@ pub(super) fn arguments_not_json(turn: &Turn<'_>) -> Result<Answer, Missing> {
 
 /// Arguments of the wrong type and with a name the tool does not have, and then proper ones.
 pub(super) fn arguments_misfit(turn: &Turn<'_>) -> Result<Answer, Missing> {
-    let misfit = |call: Call| Call::new(call.name, &json!({"sql": 42, "colour": "blue"}));
-    repaired(turn, "I send a number where a text belongs.", misfit)
+    let misfit = |call: Call| {
+        let proper: Map<String, Value> = serde_json::from_str(&call.arguments).unwrap_or_default();
+        let mut arguments: Map<_, _> = proper
+            .into_iter()
+            .map(|(key, _)| (key, json!(42)))
+            .collect();
+        arguments.insert("colour".to_owned(), json!("blue"));
+        Call::new(call.name, &Value::Object(arguments))
+    };
+    repaired(
+        turn,
+        "I send a number where a text belongs, and something the tool does not know.",
+        misfit,
+    )
 }
 
 fn repaired(
