@@ -23,7 +23,8 @@ use super::{
 
 const TURN_LIMIT: &str =
     "Not run: this turn may make no more calls. Answer with what you have and say what is missing.";
-const ROUND_LIMIT: &str = "Not run: too many calls at once. Ask again for the calls that are still needed, fewer at once.";
+const ROUND_LIMIT: &str = "Not run: too many calls at once. Ask again for those that are still \
+                           needed, fewer at once.";
 
 impl Turn {
     /// Records the calls of a round, with the outcome of those that will not run and the questions

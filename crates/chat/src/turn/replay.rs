@@ -21,11 +21,11 @@ impl Turn {
     /// servers end `unknown`, an open round is discarded, and a turn that was being cancelled
     /// ends. That is true whoever comes back, so it can be committed at once.
     ///
-    /// Everything else waits for the turn's owner, and hangs on one effect, [`Effect::LoadCatalog`]:
-    /// no call is started and no round is sent before its [`crate::input::Input::CatalogReady`].
-    /// Until then the turn takes every other input (an answer, a cancel) as always, so a driver
-    /// can hold the effects back for as long as it likes and still stop the turn cleanly. Timers
-    /// of parked calls begin anew.
+    /// Everything else waits for the turn's owner, and hangs on one effect,
+    /// [`Effect::LoadCatalog`]: no call is started and no round is sent before its
+    /// [`crate::input::Input::CatalogReady`]. Until then the turn takes every other input (an
+    /// answer, a cancel) as always, so a driver can hold the effects back for as long as it likes
+    /// and still stop the turn cleanly. Timers of parked calls begin anew.
     pub fn replay<'a>(
         limits: TurnLimits,
         events: impl IntoIterator<Item = &'a Event>,

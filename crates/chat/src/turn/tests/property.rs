@@ -106,7 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => prop_oneof![Just(Append::Lost), Just(Append::Done)].prop_map(Step::CrashAt),
         4 => by().prop_map(Step::Cancel),
         2 => Just(Step::LogLost),
-       ]
+    ]
 }
 
 fn stale() -> impl Strategy<Value = Stale> {
