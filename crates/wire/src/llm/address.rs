@@ -13,7 +13,7 @@ use super::Endpoint;
 
 /// An endpoint, taken apart.
 pub(super) struct Address {
-    /// Without a trailing slash, query, fragment or credentials.
+    /// Without a trailing slash, query and fragment.
     base: String,
     /// The query that every request carries (Azure's `api-version`).
     query: Vec<(String, String)>,

@@ -156,27 +156,30 @@ fn ask_with(client: &ModelClient, messages: &[Message]) -> Round {
     client.round(request, Context::default())
 }
 
-/// All events of a round, and no more than the last one.
-async fn events(round: &mut Round) -> Vec<RoundEvent> {
-    let mut events = Vec::new();
-    loop {
-        events.push(round.next().await);
-        if matches!(
-            events.last(),
-            Some(RoundEvent::Ended { .. } | RoundEvent::Failed(_))
-        ) {
-            assert_eq!(
-                round.next().now_or_never(),
-                None,
-                "the last event was the last"
-            );
-            return events;
+/// All events of a round, and no more than the last one. On a task, as a driver takes them.
+async fn events(mut round: Round) -> Vec<RoundEvent> {
+    let taken = TaskTracker::new().spawn(async move {
+        let mut events = Vec::new();
+        loop {
+            events.push(round.next().await);
+            if matches!(
+                events.last(),
+                Some(RoundEvent::Ended { .. } | RoundEvent::Failed(_))
+            ) {
+                assert_eq!(
+                    round.next().now_or_never(),
+                    None,
+                    "the last event was the last"
+                );
+                return events;
+            }
         }
-    }
+    });
+    taken.await.unwrap()
 }
 
 async fn failure(client: &ModelClient) -> RoundFailure {
-    match events(&mut ask(client)).await.pop() {
+    match events(ask(client)).await.pop() {
         Some(RoundEvent::Failed(failure)) => failure,
         other => panic!("{other:?}"),
     }
@@ -214,7 +217,7 @@ async fn a_round_streams_and_ends() {
     ))
     .await;
 
-    let events = events(&mut ask(&server.client())).await;
+    let events = events(ask(&server.client())).await;
     let piece = |offset, text: &str| Piece {
         offset,
         text: text.to_owned(),
@@ -435,8 +438,8 @@ async fn a_field_that_is_refused_is_left_out_from_then_on() {
     ])
     .await;
     let client = server.client();
-    assert_eq!(events(&mut ask(&client)).await, [hello(), ended("Hello")]);
-    assert_eq!(events(&mut ask(&client)).await, [hello(), ended("Hello")]);
+    assert_eq!(events(ask(&client)).await, [hello(), ended("Hello")]);
+    assert_eq!(events(ask(&client)).await, [hello(), ended("Hello")]);
     assert_eq!(server.requests.lock().unwrap().len(), 3);
     assert_eq!(server.body(0)["stream_options"]["include_usage"], true);
     assert_eq!(server.body(1).get("stream_options"), None);
@@ -477,8 +480,8 @@ async fn reasoning_is_echoed_where_it_is_demanded() {
             content: "1".to_owned(),
         },
     ];
-    let mut round = ask_with(&server.client(), &messages);
-    assert_eq!(events(&mut round).await, [hello(), ended("Hello")]);
+    let round = ask_with(&server.client(), &messages);
+    assert_eq!(events(round).await, [hello(), ended("Hello")]);
     assert_eq!(server.body(0)["messages"][1].get("reasoning_content"), None);
     assert_eq!(server.body(1)["messages"][1]["reasoning_content"], "Hm.");
 }
@@ -530,7 +533,7 @@ async fn a_finished_answer_does_not_wait_for_the_connection() {
     let script = vec![Step::Send(format!("{SSE}{HELLO}{STOP}")), Step::Hold];
     let server = Server::start(vec![script]).await;
     assert_eq!(
-        events(&mut ask(&server.client())).await,
+        events(ask(&server.client())).await,
         [hello(), ended("Hello")]
     );
     server.closed.notified().await;
@@ -559,7 +562,7 @@ async fn a_cut_connection_leaves_the_text_and_may_be_tried_again() {
     let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
     let head = SSE.replace("connection: close", "transfer-encoding: chunked");
     let server = Server::answering(format!("{head}{}", chunk(HELLO))).await;
-    let found = events(&mut ask(&server.client())).await;
+    let found = events(ask(&server.client())).await;
     let [first, RoundEvent::Failed(failed)] = &found[..] else {
         panic!("{found:?}")
     };
@@ -573,7 +576,7 @@ async fn a_cut_connection_leaves_the_text_and_may_be_tried_again() {
     // Unless it was at its end.
     let server = Server::answering(format!("{head}{}{}", chunk(HELLO), chunk(STOP))).await;
     assert_eq!(
-        events(&mut ask(&server.client())).await,
+        events(ask(&server.client())).await,
         [hello(), ended("Hello")]
     );
 }
@@ -598,7 +601,7 @@ async fn what_a_slow_reader_has_waiting_is_bounded() {
     assert!(bytes > link::HANDED_BYTES / 2, "{bytes}");
 
     // And nothing of the rest is lost.
-    let rest = events(&mut round).await;
+    let rest = events(round).await;
     assert_eq!(in_hand.len() + rest.len(), COUNT + 1);
     assert_eq!(rest.last(), Some(&ended(&text.repeat(COUNT))));
 }
