@@ -233,6 +233,10 @@ impl Driver {
                 continue;
             }
             self.begin(effect).await;
+            if self.lost {
+                // What was begun led to an append that failed: the rest must not begin.
+                return;
+            }
         }
     }
 

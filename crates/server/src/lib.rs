@@ -21,7 +21,7 @@ mod error;
 mod gate;
 mod streams;
 
-use std::{io, sync::Arc};
+use std::{io, sync::Arc, time::Duration};
 
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
@@ -29,6 +29,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use app::{App, SetupError};
 pub use config::Config;
+
+/// How long answers that are being sent may take when the program stops: somebody may read slowly.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Why Toolgate could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +76,17 @@ async fn run(
         // Small events must not wait for more to come.
         let _best_effort = stream.set_nodelay(true);
     });
-    let served = axum::serve(listener, routes::router(Arc::clone(&app)))
+    let serving = axum::serve(listener, routes::router(Arc::clone(&app)))
         .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-        .await;
+        .into_future();
+    let patience = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(LAST_ANSWERS).await;
+    };
+    let served = tokio::select! {
+        served = serving => served,
+        () = patience => Ok(()),
+    };
     shutdown.cancel();
     app.put_down().await;
     Ok(served?)

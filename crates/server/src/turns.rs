@@ -99,16 +99,15 @@ impl Turns {
         self.room_for(&session.subject)?;
         let model = self.model().await?;
         let subject = &session.subject;
-        let conversation = match post.conversation {
-            Some(conversation) => conversation,
+        let conversation = match &post.conversation {
+            Some(conversation) => conversation.clone(),
             None => ConversationId(Uuid::now_v7().to_string()),
         };
-        let path = self
-            .context
-            .store
-            .turns(subject, &conversation)
-            .await?
-            .unwrap_or_default();
+        let path = match self.context.store.turns(subject, &conversation).await? {
+            Some(path) => path,
+            None if post.conversation.is_none() => Vec::new(),
+            None => return Err(Problem::not_found("conversation")),
+        };
         let turn = TurnId(Uuid::now_v7().to_string());
         let started = TurnStarted {
             conversation: conversation.clone(),
