@@ -2,6 +2,7 @@
 
 mod body;
 mod connect;
+mod error;
 mod lane;
 mod tls;
 
@@ -15,13 +16,17 @@ use ::http::{
 use bytes::Bytes;
 use http_body_util::{BodyDataStream, Full};
 use secrecy::{ExposeSecret, SecretString};
-use thiserror::Error;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
-pub use self::{body::Body, lane::Lane, tls::install_crypto};
+pub use self::{
+    body::Body,
+    error::{HttpError, SetupError},
+    lane::Lane,
+    tls::install_crypto,
+};
 use self::{
     connect::{CONNECT_TIMEOUT, Dialer, PomeriumHosts},
     lane::Lanes,
@@ -49,83 +54,6 @@ pub struct HttpOptions {
     pub tasks: TaskTracker,
     /// Ends them all. To be cancelled last: nothing can be sent afterwards.
     pub shutdown: CancellationToken,
-}
-
-/// Why [`Http::new`] failed.
-#[derive(Debug, Error)]
-pub enum SetupError {
-    /// The extra certificates.
-    #[error("the extra root certificates cannot be read: {0}")]
-    Ca(String),
-    /// TLS itself: no root certificates, or one that is not acceptable.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(#[from] rustls::Error),
-    /// The client for model endpoints.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(#[from] reqwest::Error),
-}
-
-/// Why a request has no answer, or its answer no end.
-#[derive(Debug, Error)]
-pub enum HttpError {
-    /// Not sent: it would break a rule of ours.
-    #[error("{0}")]
-    Refused(&'static str),
-    /// Not sent: there is no connection.
-    #[error("cannot connect: {}", chain(.0))]
-    Connect(#[source] BoxError),
-    /// The connection failed after the request may have been sent.
-    #[error("the connection failed: {}", chain(.0))]
-    Broken(#[source] BoxError),
-    /// The reader of a stream was too slow.
-    #[error("the reader lagged more than {limit} bytes behind")]
-    Lagged {
-        /// The bound, bytes.
-        limit: usize,
-    },
-    /// A body is larger than its reader takes.
-    #[error("the answer is larger than {limit} bytes")]
-    TooLarge {
-        /// The bound, bytes.
-        limit: usize,
-    },
-    /// This program is ending.
-    #[error("shutting down")]
-    Shutdown,
-}
-
-type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
-impl HttpError {
-    /// Whether the other side certainly never got the request.
-    pub fn never_sent(&self) -> bool {
-        match self {
-            Self::Refused(_) | Self::Connect(_) => true,
-            Self::Broken(_) | Self::Lagged { .. } | Self::TooLarge { .. } | Self::Shutdown => false,
-        }
-    }
-
-    fn refused_url<E>(_: E) -> Self {
-        Self::Refused("not sent: the URL is no URI of HTTP")
-    }
-
-    fn broken(error: impl Into<BoxError>) -> Self {
-        Self::Broken(error.into())
-    }
-}
-
-/// An error and its causes in one line: the cause is what helps.
-fn chain(error: &BoxError) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 /// A request to Pomerium or to an MCP server.
@@ -275,7 +203,7 @@ impl Http {
         *request.headers_mut() = headers;
         let answered = tokio::select! {
             () = self.0.shutdown.cancelled() => Err(HttpError::Shutdown),
-            answered = lane.client().request(request) => answered.map_err(client_error),
+            answered = lane.client().request(request) => answered.map_err(HttpError::of_client),
         };
         let (head, frames) = match answered {
             Ok(response) => response.into_parts(),
@@ -318,7 +246,7 @@ impl Http {
         );
         let answered = tokio::select! {
             () = self.0.shutdown.cancelled() => Err(HttpError::Shutdown),
-            answered = self.0.model.execute(request) => answered.map_err(model_error),
+            answered = self.0.model.execute(request) => answered.map_err(HttpError::of_model),
         };
         let response = match answered {
             Ok(response) => ::http::Response::<reqwest::Body>::from(response),
@@ -397,24 +325,6 @@ fn buffer_for(headers: &HeaderMap) -> usize {
         STREAM_BUFFER_BYTES
     } else {
         BODY_BYTES
-    }
-}
-
-fn client_error(error: hyper_util::client::legacy::Error) -> HttpError {
-    if error.is_connect() {
-        HttpError::Connect(error.into())
-    } else {
-        HttpError::broken(error)
-    }
-}
-
-fn model_error(error: reqwest::Error) -> HttpError {
-    // The URL is known to the caller, and may carry a key.
-    let error = error.without_url();
-    if error.is_connect() {
-        HttpError::Connect(error.into())
-    } else {
-        HttpError::broken(error)
     }
 }
 

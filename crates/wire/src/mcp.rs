@@ -7,15 +7,18 @@
 mod call;
 mod catalog;
 mod client;
+mod ending;
 mod era;
 mod events;
 mod inbox;
 mod legacy;
+mod post;
 mod session;
 mod trouble;
 mod wire;
 
 use std::{
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -47,6 +50,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Changes of a list come in bursts: this long after the first it is read.
 const RELIST_DELAY: Duration = Duration::from_millis(200);
+
+const TRY_AGAIN: &str = "Check that the server is up, then try again.";
 
 /// A server.
 #[derive(Clone, Debug)]
@@ -131,12 +136,16 @@ impl From<Trouble> for ConnectError {
             Kind::StaleToken => Self::StaleToken(failure),
             Kind::NeedsConnect => Self::NeedsConnect(failure),
             Kind::Denied => Self::Forbidden(failure),
+            // Its advice is about a call that may have run.
+            Kind::Lost => Self::Unavailable(Failure {
+                advice: TRY_AGAIN.to_owned(),
+                ..failure
+            }),
             Kind::TooLarge
             | Kind::SessionGone
             | Kind::HeaderMismatch
             | Kind::Unreachable
             | Kind::NoEndpoint
-            | Kind::Lost
             | Kind::Protocol
             | Kind::Limit => Self::Unavailable(failure),
         }
@@ -215,6 +224,14 @@ impl Connection {
     pub async fn close(&self) {
         self.0.closed.cancel();
         self.0.session().close().await;
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("server", &self.0.link.server)
+            .finish_non_exhaustive()
     }
 }
 

@@ -76,12 +76,11 @@ impl Dialer {
             .trim_end_matches(']')
             .to_owned();
         let secure = uri.scheme_str() == Some("https");
-        let tcp = match self.pomerium.address_for(&bare) {
-            Some(address) => TcpStream::connect(address).await?,
-            None => {
-                let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-                TcpStream::connect((bare.as_str(), port)).await?
-            }
+        let tcp = if let Some(address) = self.pomerium.address_for(&bare) {
+            TcpStream::connect(address).await?
+        } else {
+            let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
+            TcpStream::connect((bare.as_str(), port)).await?
         };
         // Small requests would wait for the delayed acknowledgement of the one before.
         tcp.set_nodelay(true)?;

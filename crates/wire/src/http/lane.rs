@@ -71,7 +71,7 @@ impl Drop for Lane {
 pub(super) struct Lanes {
     dialer: Dialer,
     executor: Executor,
-    lanes: Mutex<Vec<Arc<LaneState>>>,
+    all: Mutex<Vec<Arc<LaneState>>>,
 }
 
 impl Lanes {
@@ -79,14 +79,14 @@ impl Lanes {
         Self {
             dialer,
             executor: Executor { tasks, shutdown },
-            lanes: Mutex::default(),
+            all: Mutex::default(),
         }
     }
 
     /// A place for the URL's host in the first lane that has one.
     pub(super) fn place(&self, url: &Url) -> Lane {
         let host = url[url::Position::BeforeHost..url::Position::AfterPort].to_owned();
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         // A lane that nobody uses is given up, with its connections.
         lanes.retain(|lane| !lane.hosts().is_empty());
         let free = lanes.iter().find(|lane| {
@@ -109,7 +109,7 @@ impl Lanes {
 
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
-        self.lanes.lock().unwrap().len()
+        self.all.lock().unwrap().len()
     }
 
     fn client(&self) -> LaneClient {

@@ -46,9 +46,15 @@ async fn serve(
                     let Ok(io) = tls.accept(tcp).await else {
                         return;
                     };
-                    let _ = server.serve_connection(TokioIo::new(io), service).await;
+                    server
+                        .serve_connection(TokioIo::new(io), service)
+                        .await
+                        .ok();
                 } else {
-                    let _ = server.serve_connection(TokioIo::new(tcp), service).await;
+                    server
+                        .serve_connection(TokioIo::new(tcp), service)
+                        .await
+                        .ok();
                 }
             });
         }
@@ -244,10 +250,13 @@ async fn lanes_have_a_bounded_number_of_places() {
     assert_eq!(count(&http), 1);
 }
 
+/// Status, bytes out, bytes in, end.
+type Ended = (Option<u16>, u64, u64, End);
+
 /// Remembers what it saw.
 #[derive(Default)]
 struct Memory {
-    ends: Mutex<Vec<(Option<u16>, u64, u64, End)>>,
+    ends: Mutex<Vec<Ended>>,
     frames: Mutex<Vec<(Direction, Vec<u8>)>>,
 }
 
@@ -294,7 +303,7 @@ async fn an_exchange_completes_at_the_end_on_an_error_and_on_drop() {
         .whole(100)
         .await
         .unwrap();
-    let _ = send(&http, get("http://127.0.0.1:1/")).await.unwrap_err();
+    send(&http, get("http://127.0.0.1:1/")).await.unwrap_err();
     let stream = flood().await;
     drop(
         send(&http, get(&format!("http://127.0.0.1:{stream}/")))

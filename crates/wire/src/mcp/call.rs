@@ -11,19 +11,16 @@ use chat::{
     input::Refusal,
     outcome::Outcome,
 };
-use rmcp::{
-    RoleClient,
-    model::JsonObject,
-    service::{RequestHandle, ServiceError},
-};
-use serde_json::{Value, json};
+use rmcp::{RoleClient, model::JsonObject, service::RequestHandle};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
+    ending::{ended, given_up_by_rmcp, gone, judge, of_error, of_result},
     inbox::{Progress, Purpose, Reply, Slot},
-    session::{self, Session},
+    session::Session,
     trouble::{Kind, Trouble},
 };
 
@@ -226,7 +223,7 @@ impl Call {
             }
             progress = known.progress.or(progress);
             if let Some(reply) = known.reply {
-                self.flush(progress);
+                self.flush(progress).await;
                 return End::Reply(reply);
             }
             if let Some(resolved) = resolved {
@@ -239,10 +236,10 @@ impl Call {
         }
     }
 
-    /// The last report goes out before the end does, if there is room.
-    fn flush(&self, progress: Option<Progress>) {
+    /// The last report goes out before the end does.
+    async fn flush(&self, progress: Option<Progress>) {
         if let Some(progress) = progress {
-            self.events.try_send(progress.into()).ok();
+            self.events.send(progress.into()).await.ok();
         }
     }
 
@@ -266,7 +263,7 @@ impl Call {
 impl From<Progress> for CallEvent {
     fn from(
         Progress {
-            progress,
+            done: progress,
             total,
             message,
         }: Progress,
@@ -276,95 +273,6 @@ impl From<Progress> for CallEvent {
             total,
             message,
         }
-    }
-}
-
-fn gone() -> Trouble {
-    let failure = Failure::new(Layer::Server, "the connection had ended", "Try again.");
-    Trouble::new(Kind::SessionGone, failure)
-}
-
-/// rmcp gave the call up and the wire saw no answer.
-fn given_up_by_rmcp(error: Option<&ServiceError>, sent: Option<Instant>) -> Trouble {
-    if sent.is_some() {
-        session::lost(error)
-    } else {
-        gone()
-    }
-}
-
-/// What trouble means for a call.
-fn judge(trouble: Trouble) -> CallEvent {
-    let Trouble { kind, failure } = trouble;
-    let refusal = match kind {
-        Kind::StaleToken => Refusal::StaleToken,
-        Kind::NeedsConnect => Refusal::NeedsConnect,
-        Kind::Denied => Refusal::Denied,
-        Kind::TooLarge => Refusal::TooLarge,
-        Kind::SessionGone => Refusal::SessionGone,
-        Kind::HeaderMismatch => Refusal::HeaderMismatch,
-        Kind::Unreachable | Kind::NoEndpoint => return ended(Outcome::Unavailable, Some(failure)),
-        Kind::Lost => return ended(Outcome::Unknown, Some(failure)),
-        Kind::Protocol => return ended(Outcome::ProtocolError, Some(failure)),
-        Kind::Limit => return ended(Outcome::Limit, Some(failure)),
-    };
-    CallEvent::Refused { refusal, failure }
-}
-
-fn ended(outcome: Outcome, failure: Option<Failure>) -> CallEvent {
-    CallEvent::Ended {
-        outcome,
-        raw: Value::Null,
-        failure,
-    }
-}
-
-/// MCP's `CallToolResult`, if it is one.
-fn of_result(raw: Value) -> CallEvent {
-    let asks = matches!(
-        raw.get("resultType").and_then(Value::as_str),
-        Some(kind) if kind != "complete"
-    );
-    let has_content =
-        raw.get("content").is_some_and(Value::is_array) || raw.get("structuredContent").is_some();
-    if asks || !has_content {
-        let message = if asks {
-            "the tool asks for something that Toolgate cannot give yet"
-        } else {
-            "the tool's result has no content"
-        };
-        let failure = Failure::new(Layer::Server, message, "Ask whoever runs the server.");
-        return CallEvent::Ended {
-            outcome: Outcome::ProtocolError,
-            raw,
-            failure: Some(failure),
-        };
-    }
-    let failed = raw
-        .get("isError")
-        .and_then(Value::as_bool)
-        .unwrap_or_default();
-    let outcome = if failed {
-        Outcome::ToolError
-    } else {
-        Outcome::Ok
-    };
-    CallEvent::Ended {
-        outcome,
-        raw,
-        failure: None,
-    }
-}
-
-/// A JSON-RPC error, in the shape of a result that is one.
-fn of_error(code: i64, message: &str) -> CallEvent {
-    let raw = json!({ "content": [{ "type": "text", "text": message }], "isError": true });
-    let text = format!("{message} (JSON-RPC error {code})");
-    let failure = Failure::new(Layer::Server, text, "");
-    CallEvent::Ended {
-        outcome: Outcome::ToolError,
-        raw,
-        failure: Some(failure),
     }
 }
 

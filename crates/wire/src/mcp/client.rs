@@ -19,7 +19,8 @@ use sse_stream::Sse;
 
 use super::{
     events::events,
-    wire::{ACCEPT_STREAM, JSON, Message, Post, Wire, WireError, insert_session},
+    post::Post,
+    wire::{ACCEPT_STREAM, JSON, Message, Wire, WireError, insert_session},
 };
 use crate::http::Outgoing;
 

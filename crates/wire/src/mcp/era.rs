@@ -43,6 +43,13 @@ const STREAM_RETRY_DELAY: Duration = Duration::from_secs(30);
 #[derive(Clone, Debug, Default)]
 pub struct EraMemory(Arc<DashMap<String, Era>>);
 
+#[cfg(test)]
+impl EraMemory {
+    pub(super) fn remember_handshake(&self, url: &url::Url) {
+        self.0.insert(url.as_str().to_owned(), Era::Handshake);
+    }
+}
+
 /// An era of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Era {

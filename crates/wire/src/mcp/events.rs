@@ -60,20 +60,18 @@ fn through_inbox(wire: &Wire, slot: Option<&Slot>, event: Sse, request_id: Optio
     else {
         return event;
     };
-    let data = match serde_json::from_str::<Value>(data) {
-        Ok(message) => wire
-            .inbox
+    let data = if let Ok(message) = serde_json::from_str::<Value>(data) {
+        wire.inbox
             .receive(message, request_id)
-            .map(|message| message.to_string()),
-        Err(_) => {
-            if let Some(slot) = slot {
-                let words = excerpt(data.as_bytes());
-                let trouble = Trouble::protocol(format!("the answer is not MCP: {words}"));
-                let id = request_id.map(ToOwned::to_owned);
-                wire.report(Some(slot), trouble.with_request_id(id));
-            }
-            None
+            .map(|message| message.to_string())
+    } else {
+        if let Some(slot) = slot {
+            let words = excerpt(data.as_bytes());
+            let trouble = Trouble::protocol(format!("the answer is not MCP: {words}"));
+            let id = request_id.map(ToOwned::to_owned);
+            wire.report(Some(slot), trouble.with_request_id(id));
         }
+        None
     };
     Sse { data, ..event }
 }

@@ -38,7 +38,7 @@ pub(super) enum Reply {
 /// A report on how far a call is.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Progress {
-    pub(super) progress: f64,
+    pub(super) done: f64,
     pub(super) total: Option<f64>,
     pub(super) message: Option<String>,
 }
@@ -180,9 +180,8 @@ impl Inbox {
                 return (!known).then_some(message);
             }
             Some("notifications/tools/list_changed") => self.list_changed.notify_one(),
-            Some(_) => {}
             None if is_answer(&message) => return Some(self.answer(message, request_id)),
-            None => {}
+            Some(_) | None => {}
         }
         Some(message)
     }
@@ -201,7 +200,7 @@ impl Inbox {
         };
         if let Some(progress) = params.get("progress").and_then(Value::as_f64) {
             found.slot.progressed(Progress {
-                progress,
+                done: progress,
                 total: params.get("total").and_then(Value::as_f64),
                 message: params
                     .get("message")
@@ -264,7 +263,7 @@ fn read_error(error: &Value, request_id: Option<&str>) -> (Reply, Value) {
     (reply, sound)
 }
 
-pub(super) fn is_answer(message: &Value) -> bool {
+fn is_answer(message: &Value) -> bool {
     message.get("result").is_some() || message.get("error").is_some()
 }
 

@@ -128,7 +128,7 @@ impl Trouble {
 }
 
 const ASK_POLICY: &str =
-    "Ask whoever runs Pomerium for access; the request id leads them to the decision.";
+    "Ask whoever runs the route for access; the request id leads them to the decision.";
 const TRY_AGAIN: &str = "Try again.";
 
 /// An HTTP answer that is no success.
@@ -147,7 +147,7 @@ impl Rejection<'_> {
             401 => self.unauthorized(),
             403 => (
                 Kind::Denied,
-                Layer::Pomerium,
+                self.layer(),
                 self.says("access is refused"),
                 ASK_POLICY,
             ),
@@ -208,7 +208,10 @@ impl Rejection<'_> {
                 "Connect your account to this server, then try again.",
             );
         }
-        if self.json().is_some_and(|body| body.get("error").is_some()) {
+        if self
+            .json()
+            .is_some_and(|body| body.get("error").is_some_and(Value::is_string))
+        {
             return (
                 Kind::StaleToken,
                 Layer::Pomerium,

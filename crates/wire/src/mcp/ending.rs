@@ -1,0 +1,105 @@
+//! How a call ends, by what came of it.
+
+use std::time::Instant;
+
+use chat::{
+    failure::{Failure, Layer},
+    input::Refusal,
+    outcome::Outcome,
+};
+use rmcp::service::ServiceError;
+use serde_json::{Value, json};
+
+use super::{
+    CallEvent, session,
+    trouble::{Kind, Trouble},
+};
+
+pub(super) fn gone() -> Trouble {
+    let failure = Failure::new(Layer::Server, "the connection had ended", "Try again.");
+    Trouble::new(Kind::SessionGone, failure)
+}
+
+/// rmcp gave the call up and the wire saw no answer.
+pub(super) fn given_up_by_rmcp(error: Option<&ServiceError>, sent: Option<Instant>) -> Trouble {
+    if sent.is_some() {
+        session::lost(error)
+    } else {
+        gone()
+    }
+}
+
+/// What trouble means for a call.
+pub(super) fn judge(trouble: Trouble) -> CallEvent {
+    let Trouble { kind, failure } = trouble;
+    let refusal = match kind {
+        Kind::StaleToken => Refusal::StaleToken,
+        Kind::NeedsConnect => Refusal::NeedsConnect,
+        Kind::Denied => Refusal::Denied,
+        Kind::TooLarge => Refusal::TooLarge,
+        Kind::SessionGone => Refusal::SessionGone,
+        Kind::HeaderMismatch => Refusal::HeaderMismatch,
+        Kind::Unreachable | Kind::NoEndpoint => return ended(Outcome::Unavailable, Some(failure)),
+        Kind::Lost => return ended(Outcome::Unknown, Some(failure)),
+        Kind::Protocol => return ended(Outcome::ProtocolError, Some(failure)),
+        Kind::Limit => return ended(Outcome::Limit, Some(failure)),
+    };
+    CallEvent::Refused { refusal, failure }
+}
+
+pub(super) fn ended(outcome: Outcome, failure: Option<Failure>) -> CallEvent {
+    CallEvent::Ended {
+        outcome,
+        raw: Value::Null,
+        failure,
+    }
+}
+
+/// MCP's `CallToolResult`, if it is one.
+pub(super) fn of_result(raw: Value) -> CallEvent {
+    let asks = matches!(
+        raw.get("resultType").and_then(Value::as_str),
+        Some(kind) if kind != "complete"
+    );
+    let has_content =
+        raw.get("content").is_some_and(Value::is_array) || raw.get("structuredContent").is_some();
+    if asks || !has_content {
+        let message = if asks {
+            "the tool asks for something that Toolgate cannot give yet"
+        } else {
+            "the tool's result has no content"
+        };
+        let failure = Failure::new(Layer::Server, message, "Ask whoever runs the server.");
+        return CallEvent::Ended {
+            outcome: Outcome::ProtocolError,
+            raw,
+            failure: Some(failure),
+        };
+    }
+    let failed = raw
+        .get("isError")
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
+    let outcome = if failed {
+        Outcome::ToolError
+    } else {
+        Outcome::Ok
+    };
+    CallEvent::Ended {
+        outcome,
+        raw,
+        failure: None,
+    }
+}
+
+/// A JSON-RPC error, in the shape of a result that is one.
+pub(super) fn of_error(code: i64, message: &str) -> CallEvent {
+    let raw = json!({ "content": [{ "type": "text", "text": message }], "isError": true });
+    let text = format!("{message} (JSON-RPC error {code})");
+    let failure = Failure::new(Layer::Server, text, "");
+    CallEvent::Ended {
+        outcome: Outcome::ToolError,
+        raw,
+        failure: Some(failure),
+    }
+}
