@@ -16,8 +16,9 @@ use server::config::{KEYS, Layered, Source as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// What is logged unless `RUST_LOG` says otherwise: the page shows the rest.
-const LOG_FILTER: &str = "warn,rmcp=error,async_openai=off";
+/// What is logged unless `RUST_LOG` says otherwise: the page shows the rest. (rmcp calls an error
+/// what is a reader that went away.)
+const LOG_FILTER: &str = "warn,rmcp=off,async_openai=off";
 
 /// Starts Toolgate with everything around it, on this machine: a stand-in for Pomerium, a
 /// database behind an MCP server, and a scripted model.
