@@ -33,7 +33,7 @@ pub const FUNCTION_DESCRIPTION_CHARS: usize = 1024;
 pub const CANCEL_GRACE: Duration = Duration::from_secs(3);
 
 /// How long a parked call waits for its owner.
-pub const PARKED: Duration = Duration::from_secs(30 * 60);
+pub const PARKED: Duration = Duration::from_mins(30);
 
 /// How often a call may be parked: a server that refuses every token must not be asked for ever.
 pub const PARKINGS: u32 = 2;

@@ -4,6 +4,9 @@
 //! before anything that follows from it is begun, and before any reader sees it. Text is shown at
 //! once and committed merged.
 
+mod outside;
+mod round;
+
 mod call;
 mod log;
 mod timers;
@@ -12,28 +15,21 @@ use std::{collections::HashMap, sync::Arc};
 
 use chat::{
     effect::Effect,
-    event::{Answer, CancelBy, Delta, Event, ParkReason, Progress, ServerStateChanged},
-    failure::{Failure, Layer, Retry, RoundFailure},
-    ids::{CallId, ConversationId, QuestionId, RoundId, Subject, TurnId},
-    input::{Input, Partial, Refusal},
-    message::ToolChoice,
+    event::{Answer, CancelBy, Progress, ServerStateChanged},
+    ids::{CallId, ConversationId, QuestionId, Subject, TurnId},
+    input::Input,
     outcome::Outcome,
-    prompt,
     shape::CallResult,
-    toolbox::Toolbox,
     transcript::Transcript,
     turn::Turn,
 };
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-use wire::{
-    llm::{Round, RoundEvent, RoundRequest},
-    tap,
-};
 
 use crate::{context::Context, live::Live, tokens::Session};
 use call::{CallTask, Running};
 use log::Log;
+use round::{OpenRound, next_of};
 use timers::Timers;
 
 /// Reports of calls and catalogs that wait for the driver; the senders wait when it is full.
@@ -110,12 +106,6 @@ pub(crate) struct Driver {
     /// The catalogs were loaded: what changes in them from now on counts.
     loaded: bool,
     lost: bool,
-}
-
-struct OpenRound {
-    id: RoundId,
-    stream: Round,
-    partial: Partial,
 }
 
 /// What a driver begins with.
@@ -297,288 +287,6 @@ impl Driver {
         if let Err(error) = self.log.flush().await {
             self.log_lost(&error).await;
         }
-    }
-
-    // === what comes from outside
-
-    async fn command(&mut self, command: Command) {
-        match command {
-            Command::Answer {
-                question,
-                answer,
-                session,
-            } => {
-                self.owner_here(session).await;
-                self.feed(Input::Answered { question, answer }).await;
-            }
-            Command::Cancel(by) => self.cancel(by).await,
-            Command::OwnerHere(session) => self.owner_here(session).await,
-        }
-    }
-
-    /// The owner came, perhaps under another session: a turn that waits for a token goes on with
-    /// that one's.
-    async fn owner_here(&mut self, session: Arc<Session>) {
-        if session.age().is_none() {
-            return;
-        }
-        let rebound = session.sid != self.session.sid;
-        let waits = self.held.is_some() || self.parked_for_token();
-        if !waits {
-            return;
-        }
-        if rebound {
-            self.session = session;
-        }
-        if let Some(held) = self.held.take() {
-            self.timers.owner_came();
-            self.perform(held).await;
-        }
-        if rebound && self.parked_for_token() {
-            let sid = Some(self.session.sid.clone());
-            let reason = ParkReason::StaleToken;
-            self.feed(Input::Unparked {
-                reason,
-                server: None,
-                sid,
-            })
-            .await;
-        }
-    }
-
-    async fn token_came(&mut self) {
-        let session = Arc::clone(&self.session);
-        self.owner_here(session).await;
-        if self.parked_for_token() {
-            let reason = ParkReason::StaleToken;
-            self.feed(Input::Unparked {
-                reason,
-                server: None,
-                sid: None,
-            })
-            .await;
-        }
-    }
-
-    fn parked_for_token(&self) -> bool {
-        self.engine
-            .parked()
-            .any(|parked| parked.reason == ParkReason::StaleToken)
-    }
-
-    /// What was held was never begun, so that is what the engine is told of it.
-    async fn cancel(&mut self, by: CancelBy) {
-        let held = self.held.take();
-        self.timers.owner_came();
-        self.feed(Input::Cancel(by)).await;
-        for effect in held.into_iter().flatten() {
-            match effect {
-                Effect::StartCall { call, .. } => self.feed(cancelled(call)).await,
-                Effect::SendRound { round, .. } => {
-                    self.feed(round_failed(round, aborted(), Partial::Nothing))
-                        .await;
-                }
-                Effect::Record(_)
-                | Effect::LoadCatalog
-                | Effect::AbortRound(_)
-                | Effect::CancelCall(_)
-                | Effect::SetTimer(..)
-                | Effect::ClearTimer(_) => {}
-            }
-        }
-    }
-
-    async fn rung(&mut self) {
-        match self.timers.take_rung() {
-            Some(timers::Rung::Engine(id)) => self.feed(Input::Timer(id)).await,
-            Some(timers::Rung::OwnerStayedAway) => self.cancel(CancelBy::Recovery).await,
-            None => {}
-        }
-    }
-
-    async fn report(&mut self, report: Report) {
-        match report {
-            Report::Progress(progress) => self.log.uncommitted(Event::CallProgress(progress)),
-            Report::Server(change) => {
-                if let Err(error) = self.log.record(vec![Event::ServerState(change)]).await {
-                    self.log_lost(&error).await;
-                }
-            }
-            Report::Input(input) => self.call_input(input).await,
-        }
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the driver itself has a part in these only")]
-    async fn call_input(&mut self, input: Input) {
-        let refused_for_token = match &input {
-            Input::CallRefused { call, refusal, .. } => {
-                let running = self.calls.remove(call);
-                (*refusal == Refusal::StaleToken)
-                    .then_some(running)
-                    .flatten()
-            }
-            Input::CallEnded {
-                call,
-                outcome,
-                failure,
-                ..
-            } => {
-                let running = self.calls.remove(call);
-                call::account(&self.owned, running.as_ref(), *outcome, failure.as_ref());
-                None
-            }
-            Input::CatalogReady(_) => {
-                self.loaded = true;
-                None
-            }
-            _ => None,
-        };
-        self.feed(input).await;
-        let Some(running) = refused_for_token else {
-            return;
-        };
-        if self.session.count() > running.token {
-            // A newer token came while the call was out.
-            self.token_came().await;
-        } else {
-            self.session.recall_streams();
-        }
-    }
-
-    // === rounds
-
-    fn load_catalog(&self) {
-        let (context, session) = (Arc::clone(&self.context), Arc::clone(&self.session));
-        let (scope, reports) = (self.owned.conversation.clone(), self.reports.0.clone());
-        let ended = self.ended.clone();
-        self.context.tasks.spawn(async move {
-            let load = async {
-                let (said, mut saying) = mpsc::channel(REPORTS);
-                let tell = async {
-                    while let Some(change) = saying.recv().await {
-                        let _gone = reports.send(Report::Server(change)).await;
-                    }
-                };
-                let (catalogs, ()) =
-                    tokio::join!(context.servers.load(&session, &scope, said), tell);
-                let toolbox = Arc::new(context.toolbox(catalogs));
-                let _gone = reports
-                    .send(Report::Input(Input::CatalogReady(toolbox)))
-                    .await;
-            };
-            let _ended = ended.run_until_cancelled(load).await;
-        });
-    }
-
-    async fn catalogs_changed(&mut self) {
-        if self.loaded {
-            let catalogs = self.context.servers.of(&self.owned.subject).catalogs();
-            let toolbox = Arc::new(self.context.toolbox(catalogs));
-            self.feed(Input::CatalogReady(toolbox)).await;
-        }
-    }
-
-    fn send_round(&mut self, id: RoundId, toolbox: &Toolbox, tool_choice: ToolChoice) {
-        let messages = self.live.look(|view| {
-            let mut turns: Vec<&Transcript> = self.history.iter().collect();
-            turns.push(&view.transcript);
-            prompt::messages(&self.context.settings.system_prompt, &turns)
-        });
-        let request = RoundRequest {
-            model: &self.owned.model,
-            messages: &messages,
-            toolbox,
-            tool_choice,
-        };
-        let context = tap::Context {
-            peer: tap::Peer::Model,
-            subject: Some(self.owned.subject.clone()),
-            turn: Some(self.owned.turn.clone()),
-            round: Some(id),
-            ..tap::Context::default()
-        };
-        let stream = self.context.model.round(request, context);
-        self.round = Some(OpenRound {
-            id,
-            stream,
-            partial: Partial::Nothing,
-        });
-    }
-
-    async fn abort_round(&mut self, id: RoundId) {
-        let partial = match self.round.take() {
-            Some(open) if open.id == id => open.partial,
-            Some(_) | None => Partial::Nothing,
-        };
-        self.feed(round_failed(id, aborted(), partial)).await;
-    }
-
-    async fn round_event(&mut self, event: RoundEvent) {
-        let Some(open) = &mut self.round else { return };
-        let round = open.id;
-        match event {
-            RoundEvent::Text(piece) => {
-                open.partial = Partial::Shown;
-                let delta = Delta {
-                    round,
-                    offset: piece.offset,
-                    text: piece.text,
-                };
-                self.log.uncommitted(Event::TextDelta(delta));
-            }
-            RoundEvent::Reasoning(piece) => {
-                open.partial = Partial::Shown;
-                let delta = Delta {
-                    round,
-                    offset: piece.offset,
-                    text: piece.text,
-                };
-                self.log.uncommitted(Event::ReasoningDelta(delta));
-            }
-            RoundEvent::Ended {
-                end,
-                usage,
-                message,
-            } => {
-                self.round = None;
-                self.feed(Input::RoundEnded {
-                    round,
-                    end,
-                    usage,
-                    message,
-                })
-                .await;
-            }
-            RoundEvent::Failed(failure) => {
-                let partial = open.partial;
-                self.round = None;
-                self.feed(round_failed(round, failure, partial)).await;
-            }
-        }
-    }
-}
-
-/// The next event of the open round; never, when none is open.
-async fn next_of(round: &mut Option<OpenRound>) -> RoundEvent {
-    match round {
-        Some(open) => open.stream.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn round_failed(round: RoundId, failure: RoundFailure, partial: Partial) -> Input {
-    Input::RoundFailed {
-        round,
-        failure,
-        partial,
-    }
-}
-
-fn aborted() -> RoundFailure {
-    let failure = Failure::new(Layer::Toolgate, "The model request was stopped.", "");
-    RoundFailure {
-        failure,
-        retry: Retry::Aborted,
     }
 }
 

@@ -57,7 +57,7 @@ impl CallTask {
         let (cancel, ended) = (running.cancel.clone(), ended.clone());
         let tasks = self.context.tasks.clone();
         tasks.spawn(async move {
-            let _ended = ended.run_until_cancelled(self.run(cancel)).await;
+            let _ended = ended.run_until_cancelled(Box::pin(self.run(cancel))).await;
         });
         running
     }
@@ -68,7 +68,7 @@ impl CallTask {
             &self.target.server,
             &self.owned.conversation,
         );
-        let connection = match cancel.run_until_cancelled(connect).await {
+        let connection = match cancel.run_until_cancelled(Box::pin(connect)).await {
             Some(Ok(connection)) => connection,
             Some(Err(error)) => return self.not_connected(error).await,
             None => return self.ended(Outcome::Cancelled, Value::Null, None).await,

@@ -1,0 +1,165 @@
+//! What people, tokens and the turn's own tasks tell the driver.
+
+use std::sync::Arc;
+
+use chat::{
+    effect::Effect,
+    event::{CancelBy, Event, ParkReason},
+    input::{Input, Partial, Refusal},
+};
+
+use super::{
+    Command, Driver, Report, call, cancelled,
+    round::{aborted, round_failed},
+    timers,
+};
+use crate::tokens::Session;
+
+impl Driver {
+    pub(super) async fn command(&mut self, command: Command) {
+        match command {
+            Command::Answer {
+                question,
+                answer,
+                session,
+            } => {
+                self.owner_here(session).await;
+                self.feed(Input::Answered { question, answer }).await;
+            }
+            Command::Cancel(by) => self.cancel(by).await,
+            Command::OwnerHere(session) => self.owner_here(session).await,
+        }
+    }
+
+    /// The owner came, perhaps under another session: a turn that waits for a token goes on with
+    /// that one's.
+    pub(super) async fn owner_here(&mut self, session: Arc<Session>) {
+        if session.age().is_none() {
+            return;
+        }
+        let rebound = session.sid != self.session.sid;
+        let waits = self.held.is_some() || self.parked_for_token();
+        if !waits {
+            return;
+        }
+        if rebound {
+            self.session = session;
+        }
+        if let Some(held) = self.held.take() {
+            self.timers.owner_came();
+            self.perform(held).await;
+        }
+        if rebound && self.parked_for_token() {
+            let sid = Some(self.session.sid.clone());
+            let reason = ParkReason::StaleToken;
+            self.feed(Input::Unparked {
+                reason,
+                server: None,
+                sid,
+            })
+            .await;
+        }
+    }
+
+    pub(super) async fn token_came(&mut self) {
+        let session = Arc::clone(&self.session);
+        self.owner_here(session).await;
+        if self.parked_for_token() {
+            let reason = ParkReason::StaleToken;
+            self.feed(Input::Unparked {
+                reason,
+                server: None,
+                sid: None,
+            })
+            .await;
+        }
+    }
+
+    pub(super) fn parked_for_token(&self) -> bool {
+        self.engine
+            .parked()
+            .any(|parked| parked.reason == ParkReason::StaleToken)
+    }
+
+    /// What was held was never begun, so that is what the engine is told of it.
+    pub(super) async fn cancel(&mut self, by: CancelBy) {
+        let held = self.held.take();
+        self.timers.owner_came();
+        self.feed(Input::Cancel(by)).await;
+        for effect in held.into_iter().flatten() {
+            match effect {
+                Effect::StartCall { call, .. } => self.feed(cancelled(call)).await,
+                Effect::SendRound { round, .. } => {
+                    self.feed(round_failed(round, aborted(), Partial::Nothing))
+                        .await;
+                }
+                Effect::Record(_)
+                | Effect::LoadCatalog
+                | Effect::AbortRound(_)
+                | Effect::CancelCall(_)
+                | Effect::SetTimer(..)
+                | Effect::ClearTimer(_) => {}
+            }
+        }
+    }
+
+    pub(super) async fn rung(&mut self) {
+        match self.timers.take_rung() {
+            Some(timers::Rung::Engine(id)) => self.feed(Input::Timer(id)).await,
+            Some(timers::Rung::OwnerStayedAway) => self.cancel(CancelBy::Recovery).await,
+            None => {}
+        }
+    }
+
+    pub(super) async fn report(&mut self, report: Report) {
+        match report {
+            Report::Progress(progress) => self.log.uncommitted(Event::CallProgress(progress)),
+            Report::Server(change) => {
+                if let Err(error) = self.log.record(vec![Event::ServerState(change)]).await {
+                    self.log_lost(&error).await;
+                }
+            }
+            Report::Input(input) => self.call_input(input).await,
+        }
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the driver itself has a part in these only"
+    )]
+    pub(super) async fn call_input(&mut self, input: Input) {
+        let refused_for_token = match &input {
+            Input::CallRefused { call, refusal, .. } => {
+                let running = self.calls.remove(call);
+                (*refusal == Refusal::StaleToken)
+                    .then_some(running)
+                    .flatten()
+            }
+            Input::CallEnded {
+                call,
+                outcome,
+                failure,
+                ..
+            } => {
+                let running = self.calls.remove(call);
+                call::account(&self.owned, running.as_ref(), *outcome, failure.as_ref());
+                None
+            }
+            Input::CatalogReady(_) => {
+                self.loaded = true;
+                None
+            }
+            _ => None,
+        };
+        self.feed(input).await;
+        let Some(running) = refused_for_token else {
+            return;
+        };
+        if self.session.count() > running.token {
+            // A newer token came while the call was out.
+            self.token_came().await;
+        } else {
+            self.session.recall_streams();
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! Model rounds, and the catalogs they are offered.
+
+use std::sync::Arc;
+
+use chat::{
+    event::{Delta, Event},
+    failure::{Failure, Layer, Retry, RoundFailure},
+    ids::RoundId,
+    input::{Input, Partial},
+    message::ToolChoice,
+    prompt,
+    toolbox::Toolbox,
+    transcript::Transcript,
+};
+use tokio::sync::mpsc;
+use wire::{
+    llm::{Round, RoundEvent, RoundRequest},
+    tap,
+};
+
+use super::{Driver, REPORTS, Report};
+
+/// The model request that is out.
+pub(super) struct OpenRound {
+    id: RoundId,
+    stream: Round,
+    partial: Partial,
+}
+
+impl Driver {
+    pub(super) fn load_catalog(&self) {
+        let (context, session) = (Arc::clone(&self.context), Arc::clone(&self.session));
+        let (scope, reports) = (self.owned.conversation.clone(), self.reports.0.clone());
+        let ended = self.ended.clone();
+        self.context.tasks.spawn(async move {
+            let load = async {
+                let (said, mut saying) = mpsc::channel(REPORTS);
+                let tell = async {
+                    while let Some(change) = saying.recv().await {
+                        let _gone = reports.send(Report::Server(change)).await;
+                    }
+                };
+                let (catalogs, ()) =
+                    tokio::join!(context.servers.load(&session, &scope, said), tell);
+                let toolbox = Arc::new(context.toolbox(catalogs));
+                let _gone = reports
+                    .send(Report::Input(Input::CatalogReady(toolbox)))
+                    .await;
+            };
+            let _ended = ended.run_until_cancelled(load).await;
+        });
+    }
+
+    pub(super) async fn catalogs_changed(&mut self) {
+        if self.loaded {
+            let catalogs = self.context.servers.of(&self.owned.subject).catalogs();
+            let toolbox = Arc::new(self.context.toolbox(catalogs));
+            self.feed(Input::CatalogReady(toolbox)).await;
+        }
+    }
+
+    pub(super) fn send_round(&mut self, id: RoundId, toolbox: &Toolbox, tool_choice: ToolChoice) {
+        let messages = self.live.look(|view| {
+            let mut turns: Vec<&Transcript> = self.history.iter().collect();
+            turns.push(&view.transcript);
+            prompt::messages(&self.context.settings.system_prompt, &turns)
+        });
+        let request = RoundRequest {
+            model: &self.owned.model,
+            messages: &messages,
+            toolbox,
+            tool_choice,
+        };
+        let context = tap::Context {
+            peer: tap::Peer::Model,
+            subject: Some(self.owned.subject.clone()),
+            turn: Some(self.owned.turn.clone()),
+            round: Some(id),
+            ..tap::Context::default()
+        };
+        let stream = self.context.model.round(request, context);
+        self.round = Some(OpenRound {
+            id,
+            stream,
+            partial: Partial::Nothing,
+        });
+    }
+
+    pub(super) async fn abort_round(&mut self, id: RoundId) {
+        let partial = match self.round.take() {
+            Some(open) if open.id == id => open.partial,
+            Some(_) | None => Partial::Nothing,
+        };
+        self.feed(round_failed(id, aborted(), partial)).await;
+    }
+
+    pub(super) async fn round_event(&mut self, event: RoundEvent) {
+        let Some(open) = &mut self.round else { return };
+        let round = open.id;
+        match event {
+            RoundEvent::Text(piece) => {
+                open.partial = Partial::Shown;
+                let delta = Delta {
+                    round,
+                    offset: piece.offset,
+                    text: piece.text,
+                };
+                self.log.uncommitted(Event::TextDelta(delta));
+            }
+            RoundEvent::Reasoning(piece) => {
+                open.partial = Partial::Shown;
+                let delta = Delta {
+                    round,
+                    offset: piece.offset,
+                    text: piece.text,
+                };
+                self.log.uncommitted(Event::ReasoningDelta(delta));
+            }
+            RoundEvent::Ended {
+                end,
+                usage,
+                message,
+            } => {
+                self.round = None;
+                self.feed(Input::RoundEnded {
+                    round,
+                    end,
+                    usage,
+                    message,
+                })
+                .await;
+            }
+            RoundEvent::Failed(failure) => {
+                let partial = open.partial;
+                self.round = None;
+                self.feed(round_failed(round, failure, partial)).await;
+            }
+        }
+    }
+}
+
+/// The next event of the open round; never, when none is open.
+pub(super) async fn next_of(round: &mut Option<OpenRound>) -> RoundEvent {
+    match round {
+        Some(open) => open.stream.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+pub(super) fn round_failed(round: RoundId, failure: RoundFailure, partial: Partial) -> Input {
+    Input::RoundFailed {
+        round,
+        failure,
+        partial,
+    }
+}
+
+pub(super) fn aborted() -> RoundFailure {
+    let failure = Failure::new(Layer::Toolgate, "The model request was stopped.", "");
+    RoundFailure {
+        failure,
+        retry: Retry::Aborted,
+    }
+}
