@@ -11,7 +11,7 @@ use std::{
 };
 
 use clap::Parser;
-use demo::{Demo, Error, Options, Port, model, pomerium::DemoUser};
+use demo::{Demo, Error, Options, Port, Server, model, pomerium::DemoUser};
 use server::config::{KEYS, Layered, Source as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -38,6 +38,10 @@ struct Arguments {
     /// An SQLite file of yours to ask about, in place of the demo database.
     #[arg(long)]
     database: Option<PathBuf>,
+    /// An MCP server of yours beside northwind, as NAME=URL (`everything=http://127.0.0.1:3001/mcp`);
+    /// may be given several times.
+    #[arg(long = "server", value_name = "NAME=URL", value_parser = server)]
+    servers: Vec<Server>,
     /// The pause between two words of the scripted model, milliseconds.
     #[arg(long, default_value_t = 30)]
     delay: u64,
@@ -96,8 +100,24 @@ fn options(arguments: Arguments) -> Options {
         database: arguments.database,
         settings,
         model,
+        servers: arguments.servers,
         ..Options::default()
     }
+}
+
+fn server(text: &str) -> Result<Server, String> {
+    let (name, upstream) = text.split_once('=').ok_or("it has the form NAME=URL")?;
+    let legal = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if name.is_empty() || !name.chars().all(legal) {
+        return Err("the name is made of letters, digits and `-`".to_owned());
+    }
+    if !upstream.starts_with("http://") {
+        return Err("the URL begins with http://".to_owned());
+    }
+    Ok(Server {
+        name: name.to_owned(),
+        upstream: upstream.to_owned(),
+    })
 }
 
 /// Completes at ctrl-c, SIGTERM, or when the terminal goes away.

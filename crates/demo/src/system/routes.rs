@@ -58,12 +58,15 @@ routes:
             writeln!(yaml, "      - {rule}").ok();
         }
         for Server { name, upstream } in *servers {
+            // The path stands in `path`, not in `to`: a server of the HTTP+SSE transport has
+            // another one for its messages.
+            let (origin, path) = split(upstream);
             write!(
                 yaml,
                 "  - from: http://{host}.localhost:{port}
-    to: {upstream}
+    to: {origin}
     name: {name}
-    mcp: {{server: {{max_request_bytes: 1048576}}}}
+    mcp: {{server: {{path: {path}, max_request_bytes: 1048576}}}}
     policy:
       - allow: {{or: [{{domain: {{is: example.com}}}}]}}
 ",
@@ -72,5 +75,25 @@ routes:
             .ok();
         }
         yaml
+    }
+}
+
+/// A URL as its origin and its path.
+fn split(url: &str) -> (&str, &str) {
+    let authority = url.find("://").map_or(0, |scheme| scheme + 3);
+    let path = url.get(authority..).and_then(|rest| rest.find('/'));
+    path.and_then(|path| url.split_at_checked(authority + path))
+        .unwrap_or((url, "/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split;
+
+    #[test]
+    fn a_url_is_split_before_its_path() {
+        let (origin, path) = split("http://127.0.0.1:9/mcp/x");
+        assert_eq!((origin, path), ("http://127.0.0.1:9", "/mcp/x"));
+        assert_eq!(split("http://127.0.0.1:9"), ("http://127.0.0.1:9", "/"));
     }
 }
