@@ -14,6 +14,7 @@ mod parts;
 mod routes;
 
 use std::{
+    collections::HashMap,
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
@@ -46,6 +47,7 @@ const PORTS_TRIED: usize = 100;
 /// A running system. Dropping it without [`Demo::shutdown`] ends it too, but waits for nothing.
 pub struct Demo {
     url: String,
+    settings: HashMap<String, String>,
     data: Data,
     standin: Standin,
     model: Option<Model>,
@@ -108,13 +110,14 @@ impl Demo {
     /// Starts every part and waits until northwind and Toolgate answer.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let http = bind_page(options.port).await?;
-        let (tls, toolgate_listener, northwind_listener) =
-            (bind(0).await?, bind(0).await?, bind(0).await?);
-        let (page, toolgate_addr, northwind_addr) = (
-            local(&http)?,
-            local(&toolgate_listener)?,
-            local(&northwind_listener)?,
-        );
+        let (tls, northwind_listener) = (bind(0).await?, bind(0).await?);
+        let (page, northwind_addr) = (local(&http)?, local(&northwind_listener)?);
+        let (toolgate_addr, toolgate_listener) = if let Some(elsewhere) = options.toolgate {
+            (elsewhere, None)
+        } else {
+            let listener = bind(0).await?;
+            (local(&listener)?, Some(listener))
+        };
         let url = format!("http://{CHAT_HOST}:{}", page.port());
         let data = Data::prepare(options.data.as_deref())?;
 
@@ -162,14 +165,16 @@ impl Demo {
             ),
             ("TOOLGATE_DATABASE_URL".to_owned(), data.sqlite_url()),
         ]);
-        let config = Config::read(&settings)?;
-        let serving = server::serve(config, toolgate_listener, toolgate.shutdown());
-        toolgate.run("Toolgate", serving, tell);
-
         parts::ready(northwind_addr, &mut ended).await?;
-        parts::ready(toolgate_addr, &mut ended).await?;
+        if let Some(listener) = toolgate_listener {
+            let config = Config::read(&settings)?;
+            let serving = server::serve(config, listener, toolgate.shutdown());
+            toolgate.run("Toolgate", serving, tell);
+            parts::ready(toolgate_addr, &mut ended).await?;
+        }
         Ok(Self {
             url,
+            settings,
             data,
             standin,
             model,
@@ -183,6 +188,12 @@ impl Demo {
     /// Where the page is: `http://chat.localhost:<port>`.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Toolgate's settings in this system, by the names of their environment variables. A key for
+    /// the model may be among them.
+    pub fn settings(&self) -> &HashMap<String, String> {
+        &self.settings
     }
 
     /// The directory of the databases. A temporary one goes away with the system.

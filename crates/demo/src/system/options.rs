@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     fmt,
+    net::SocketAddr,
     path::{Path, PathBuf},
 };
 
@@ -25,6 +26,9 @@ pub struct Options {
     /// Settings of Toolgate's, by the names of their environment variables. What the system
     /// decides itself (addresses, files, the scripted model) is put over them.
     pub settings: HashMap<String, String>,
+    /// Where a Toolgate that somebody else runs listens, with [`super::Demo::settings`]; `None`
+    /// runs one in the system itself.
+    pub toolgate: Option<SocketAddr>,
     /// The scripted model, used unless the settings name an endpoint.
     pub model: model::Options,
     /// The stand-in; its routes are the system's own.
@@ -102,6 +106,7 @@ impl fmt::Debug for Options {
             .field("database", &self.database)
             .field("journal", &self.journal)
             .field("settings", &self.settings.keys())
+            .field("toolgate", &self.toolgate)
             .field("model", &self.model)
             .field("pomerium", &self.pomerium)
             .field("servers", &self.servers)
