@@ -1,1 +1,5 @@
-//! Integration tests.
+//! Integration tests: the whole system, as people and programs use it.
+
+#![cfg(test)]
+
+mod harness_itself;

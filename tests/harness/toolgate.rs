@@ -1,0 +1,178 @@
+//! Toolgate as a process of its own, that can be killed and started again.
+
+use std::{
+    collections::HashMap,
+    fs::{File, OpenOptions},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use cargo_metadata::Message;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    process::{Child, Command},
+};
+
+use crate::{PATIENCE, world::tell};
+
+/// The pause between two looks whether it answers.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Bytes of its log that a failed test shows.
+const LOG_SHOWN: usize = 8 * 1024;
+
+/// The program `toolgate`: its address and files stay the same from start to start.
+///
+/// Dropping it kills the process.
+pub struct ToolgateProcess {
+    address: SocketAddr,
+    settings: HashMap<String, String>,
+    directory: PathBuf,
+    child: Option<Child>,
+}
+
+impl ToolgateProcess {
+    /// Not started yet.
+    pub(crate) fn new(
+        address: SocketAddr,
+        settings: &HashMap<String, String>,
+        directory: &Path,
+    ) -> Self {
+        let mut settings = settings.clone();
+        settings.insert("TOOLGATE_LISTEN".to_owned(), address.to_string());
+        Self {
+            address,
+            settings,
+            directory: directory.to_owned(),
+            child: None,
+        }
+    }
+
+    /// Starts it and waits until it answers; fails if it runs already, or ends.
+    pub async fn start(&mut self) {
+        assert!(self.child.is_none(), "it runs already");
+        let log = self.open_log();
+        let child = Command::new(program())
+            .current_dir(&self.directory)
+            .env_clear()
+            .envs(&self.settings)
+            .env("RUST_LOG", "info,rmcp=warn,async_openai=off")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("a second handle of the log"))
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{} does not start: {error}", program().display()));
+        let child = self.child.insert(child);
+        let until = Instant::now() + PATIENCE;
+        while !answers(self.address).await {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("toolgate ended at its start: {status}");
+            }
+            assert!(Instant::now() < until, "toolgate does not answer");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Kills it as `kill -9` does, and waits until it is gone.
+    pub async fn kill(&mut self) {
+        let mut child = self.child.take().expect("it does not run");
+        child.kill().await.expect("kill -9");
+    }
+
+    /// Sends SIGTERM, and waits until it ends by itself: how, and how long that took.
+    pub async fn terminate(&mut self) -> (ExitStatus, Duration) {
+        let mut child = self.child.take().expect("it does not run");
+        let id = child.id().expect("it has not been waited for");
+        let begun = Instant::now();
+        let sent = Command::new("kill")
+            .args(["-TERM", &id.to_string()])
+            .status()
+            .await;
+        assert!(sent.is_ok_and(|status| status.success()), "kill -TERM {id}");
+        let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+        let status = ended.expect("SIGTERM has no effect").expect("its status");
+        (status, begun.elapsed())
+    }
+
+    /// What all starts of it wrote so far, standard output and error together.
+    pub fn log(&self) -> String {
+        let bytes = std::fs::read(self.log_path()).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Kills it if it runs, and waits until it is gone.
+    pub(crate) async fn end(mut self) {
+        if self.child.is_some() {
+            self.kill().await;
+        }
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.directory.join("toolgate.log")
+    }
+
+    fn open_log(&self) -> File {
+        let path = self.log_path();
+        let file = OpenOptions::new().create(true).append(true).open(&path);
+        file.unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+}
+
+impl Drop for ToolgateProcess {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let shown = log.len().saturating_sub(LOG_SHOWN);
+            let shown = log.get(log.ceil_char_boundary(shown)..).unwrap_or_default();
+            tell(&format!("the end of toolgate's log:\n{shown}"));
+        }
+    }
+}
+
+/// Whether something answers HTTP there, whatever it answers: Toolgate does after recovery.
+async fn answers(address: SocketAddr) -> bool {
+    let asked = async {
+        let mut stream = TcpStream::connect(address).await?;
+        let request = format!("GET / HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        stream.read_u8().await
+    };
+    asked.await.is_ok()
+}
+
+/// The program, built on first use by the cargo that built the tests.
+///
+/// It is built together with this package, so that every library has the features it has here and
+/// nothing is compiled twice.
+fn program() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let built = std::process::Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--message-format=json"])
+            .args([
+                "--package",
+                "tests",
+                "--package",
+                "server",
+                "--bin",
+                "toolgate",
+            ])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stderr(Stdio::inherit())
+            .output()
+            .expect("cargo");
+        assert!(built.status.success(), "toolgate does not build");
+        let messages = Message::parse_stream(built.stdout.as_slice());
+        let made = messages.filter_map(|message| {
+            let Ok(Message::CompilerArtifact(artifact)) = message else {
+                return None;
+            };
+            artifact.executable
+        });
+        made.last().expect("a program").into_std_path_buf()
+    })
+}
