@@ -165,6 +165,12 @@ impl Http {
         self.0.pomerium.insert(host);
     }
 
+    /// Whether the URL's host is one of Pomerium's.
+    pub fn is_pomeriums(&self, url: &Url) -> bool {
+        url.host_str()
+            .is_some_and(|host| self.0.pomerium.contains(host))
+    }
+
     /// A place in a lane to the URL's host. It is given back when dropped.
     pub fn lane(&self, url: &Url) -> Lane {
         self.0.lanes.place(url)
@@ -272,13 +278,12 @@ impl Http {
 
     /// The URI to ask for, if the request may go there.
     fn admit(&self, url: &Url, token: Option<&SecretString>) -> Result<Uri, HttpError> {
-        let hosts = &self.0.pomerium;
-        let pomeriums = url.host_str().is_some_and(|host| hosts.contains(host));
+        let pomeriums = self.is_pomeriums(url);
         if token.is_some() && !pomeriums {
             let rule = "not sent: a token of Pomerium's goes only to hosts that Pomerium names";
             return Err(HttpError::Refused(rule));
         }
-        if pomeriums && url.scheme() != "https" && !hosts.has_address() {
+        if pomeriums && url.scheme() != "https" && !self.0.pomerium.has_address() {
             return Err(HttpError::Refused(
                 "not sent: Pomerium's URL is http, and tokens go only over TLS; set \
                  TOOLGATE_POMERIUM_ADDR to an address of Pomerium's that speaks TLS",
@@ -329,4 +334,4 @@ fn buffer_for(headers: &HeaderMap) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

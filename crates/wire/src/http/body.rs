@@ -2,7 +2,7 @@
 //!
 //! HTTP/2 streams of one connection share its window: a body that nobody reads stalls the others.
 //! So a task takes each body off the wire into a bounded buffer, and resets the stream when its
-//! reader lags past the bound.
+//! reader lags past the bound for more than a moment.
 
 use std::{
     pin::Pin,
@@ -11,15 +11,20 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{Bounds, HttpError};
 use crate::tap::{End, Recording};
+
+/// How long a full buffer waits for its reader: one that is alive but busy makes room by then, and
+/// the others on the connection have windows of their own for so long.
+const LAG_GRACE: Duration = Duration::from_secs(1);
 
 /// What one buffered frame costs beside its bytes, so that a flood of tiny frames is bounded too.
 const FRAME_OVERHEAD: usize = 64;
@@ -29,7 +34,7 @@ const FRAME_OVERHEAD: usize = 64;
 pub struct Body {
     // Bounded by `buffered`, in bytes.
     frames: mpsc::UnboundedReceiver<Result<Bytes, HttpError>>,
-    buffered: Arc<AtomicUsize>,
+    buffered: Arc<Buffered>,
     _reading: DropGuard,
 }
 
@@ -54,7 +59,7 @@ impl Body {
         E: std::error::Error + Send + Sync + 'static,
     {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let buffered = Arc::new(AtomicUsize::new(0));
+        let buffered = Arc::new(Buffered::default());
         let reading = bounds.shutdown.child_token();
         let reader = Reader {
             sender,
@@ -78,16 +83,42 @@ impl Stream for Body {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let next = self.frames.poll_recv(cx);
         if let Poll::Ready(Some(Ok(frame))) = &next {
-            self.buffered
-                .fetch_sub(frame.len() + FRAME_OVERHEAD, Ordering::Relaxed);
+            self.buffered.taken(frame);
         }
         next
     }
 }
 
+/// How much waits for the reader.
+#[derive(Debug, Default)]
+struct Buffered {
+    bytes: AtomicUsize,
+    room: Notify,
+}
+
+impl Buffered {
+    fn put(&self, frame: &Bytes) {
+        self.bytes
+            .fetch_add(frame.len() + FRAME_OVERHEAD, Ordering::Relaxed);
+    }
+
+    fn taken(&self, frame: &Bytes) {
+        self.bytes
+            .fetch_sub(frame.len() + FRAME_OVERHEAD, Ordering::Relaxed);
+        self.room.notify_one();
+    }
+
+    /// Waits until no more than `limit` waits.
+    async fn within(&self, limit: usize) {
+        while self.bytes.load(Ordering::Relaxed) > limit {
+            self.room.notified().await;
+        }
+    }
+}
+
 struct Reader {
     sender: mpsc::UnboundedSender<Result<Bytes, HttpError>>,
-    buffered: Arc<AtomicUsize>,
+    buffered: Arc<Buffered>,
     limit: usize,
     recording: Recording,
 }
@@ -114,13 +145,14 @@ impl Reader {
                 Some(Ok(frame)) if frame.is_empty() => {}
                 Some(Ok(frame)) => {
                     self.recording.received(&frame);
-                    let cost = frame.len() + FRAME_OVERHEAD;
-                    if self.buffered.fetch_add(cost, Ordering::Relaxed) + cost > self.limit {
-                        let limit = self.limit;
-                        return self.fail(HttpError::Lagged { limit });
-                    }
+                    self.buffered.put(&frame);
                     if self.sender.send(Ok(frame)).is_err() {
                         return;
+                    }
+                    let room = self.buffered.within(self.limit);
+                    if tokio::time::timeout(LAG_GRACE, room).await.is_err() {
+                        let limit = self.limit;
+                        return self.fail(HttpError::Lagged { limit });
                     }
                 }
                 Some(Err(error)) => return self.fail(HttpError::broken(error)),

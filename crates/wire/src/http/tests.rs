@@ -62,7 +62,8 @@ async fn serve(
     port
 }
 
-fn certificate(name: &str) -> (TlsAcceptor, Vec<u8>) {
+/// An acceptor for a self-signed certificate of that name, and the certificate.
+pub(crate) fn certificate(name: &str) -> (TlsAcceptor, Vec<u8>) {
     install_crypto();
     let CertifiedKey { cert, signing_key } =
         generate_simple_self_signed(vec![name.to_owned()]).unwrap();
@@ -209,7 +210,7 @@ async fn a_reader_that_lags_loses_the_stream_and_one_that_reads_gets_all() {
     let lazy = send(&plain(), get(&format!("http://127.0.0.1:{port}/")))
         .await
         .unwrap();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     let error = lazy.body.whole(usize::MAX).await.unwrap_err();
     assert!(
         matches!(

@@ -103,7 +103,7 @@ impl Wire {
         let is_json = incoming.is_type("application/json");
         let body = incoming.body.whole(RESULT_KEPT_BYTES).await;
         let body =
-            body.map_err(|error| Trouble::of_error(&error).with_request_id(request_id.clone()))?;
+            body.map_err(|error| self.trouble_of(&error).with_request_id(request_id.clone()))?;
         if !is_request || (body.is_empty() && status == StatusCode::ACCEPTED) {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
@@ -164,7 +164,7 @@ impl Wire {
         };
         self.send(request, slot)
             .await
-            .map_err(|error| Trouble::of_error(&error))
+            .map_err(|error| self.trouble_of(&error))
     }
 
     /// Posts a message of an HTTP+SSE session: its answer comes on the session's stream.
@@ -182,11 +182,14 @@ impl Wire {
         };
         let sent = async {
             let answer = self.send_message(post, slot.as_ref()).await?;
-            if answer.status.is_success() {
-                return Ok(());
-            }
+            // Read to its end: then the connection can be used again.
+            let answer = refusal(answer).await;
             // The URL names the session.
-            Err(refusal(answer).await.judge(Some("")))
+            if answer.status.is_success() {
+                Ok(())
+            } else {
+                Err(answer.judge(Some("")))
+            }
         };
         match sent.await {
             Ok(()) => {
@@ -211,7 +214,7 @@ impl Wire {
             body: Bytes::new(),
         };
         let sent = self.send(request, None).await;
-        let answer = sent.map_err(|error| Trouble::of_error(&error))?;
+        let answer = sent.map_err(|error| self.trouble_of(&error))?;
         if answer.status.is_success() && answer.is_type("text/event-stream") {
             return Ok(answer);
         }
@@ -255,7 +258,7 @@ fn too_large(size: usize, limit: usize) -> Trouble {
     )
 }
 
-/// The head of an answer that is no success, and what came of its body.
+/// An answer that is read only for what it means.
 struct Refusal {
     status: StatusCode,
     headers: HeaderMap,

@@ -3,9 +3,10 @@
 
 mod calls;
 mod connecting;
+mod pomerium;
 mod real;
 
-use std::{convert::Infallible, future::Future, sync::atomic::AtomicUsize};
+use std::{future::Future, io, sync::atomic::AtomicUsize};
 
 use ::http::{Request, Response};
 use bytes::Bytes;
@@ -23,11 +24,12 @@ use hyper_util::{
 };
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 use super::*;
 use crate::{http::HttpOptions, tap::TraceTap};
 
-type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 /// A request as a hand-made server sees it.
 struct Seen {
@@ -88,7 +90,9 @@ fn text(text: &str) -> Value {
 }
 
 fn answer(status: u16, kind: &str, body: impl Into<Bytes>) -> Answer {
-    let body = Full::new(body.into()).boxed_unsync();
+    let body = Full::new(body.into())
+        .map_err(io::Error::other)
+        .boxed_unsync();
     Response::builder()
         .status(status)
         .header("content-type", kind)
@@ -103,7 +107,7 @@ fn json_answer(status: u16, body: &Value) -> Answer {
 fn bare(status: u16) -> Answer {
     Response::builder()
         .status(status)
-        .body(Full::default().boxed_unsync())
+        .body(Full::default().map_err(io::Error::other).boxed_unsync())
         .unwrap()
 }
 
@@ -118,7 +122,12 @@ fn stream(events: impl Stream<Item = Value> + Send + 'static) -> Answer {
 }
 
 fn raw_stream(chunks: impl Stream<Item = String> + Send + 'static) -> Answer {
-    let body = StreamBody::new(chunks.map(|chunk| Ok(Frame::data(Bytes::from(chunk)))));
+    cut_stream(chunks.map(Ok))
+}
+
+/// An answer in events whose connection is cut by the first error.
+fn cut_stream(chunks: impl Stream<Item = io::Result<String>> + Send + 'static) -> Answer {
+    let body = StreamBody::new(chunks.map(|chunk| Ok(Frame::data(Bytes::from(chunk?)))));
     let answer = Response::builder().header("content-type", "text/event-stream");
     answer.body(body.boxed_unsync()).unwrap()
 }
@@ -138,12 +147,22 @@ where
     F: Fn(Seen) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Answer> + Send + 'static,
 {
+    let port = serve_with(None, handler).await;
+    format!("http://127.0.0.1:{port}/mcp").parse().unwrap()
+}
+
+/// Serves on a free port, with TLS if there is an acceptor; returns the port.
+async fn serve_with<F, A>(tls: Option<TlsAcceptor>, handler: F) -> u16
+where
+    F: Fn(Seen) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Answer> + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let tasks = TaskTracker::new();
     tasks.clone().spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
-            let handler = handler.clone();
+            let (tls, handler) = (tls.clone(), handler.clone());
             tasks.spawn(async move {
                 let service = hyper::service::service_fn(move |request: Request<Incoming>| {
                     let handler = handler.clone();
@@ -155,14 +174,24 @@ where
                     }
                 });
                 let server = auto::Builder::new(TokioExecutor::new());
-                server
-                    .serve_connection(TokioIo::new(tcp), service)
-                    .await
-                    .ok();
+                if let Some(tls) = tls {
+                    let Ok(io) = tls.accept(tcp).await else {
+                        return;
+                    };
+                    server
+                        .serve_connection(TokioIo::new(io), service)
+                        .await
+                        .ok();
+                } else {
+                    server
+                        .serve_connection(TokioIo::new(tcp), service)
+                        .await
+                        .ok();
+                }
             });
         }
     });
-    format!("http://127.0.0.1:{port}/mcp").parse().unwrap()
+    port
 }
 
 struct NoToken;

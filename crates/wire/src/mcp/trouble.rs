@@ -75,8 +75,9 @@ impl Trouble {
         self
     }
 
-    /// A request without an answer, or an answer without an end.
-    pub(super) fn of_error(error: &HttpError) -> Self {
+    /// A request without an answer, or an answer without an end; `layer` is whose house the
+    /// connection leads to.
+    pub(super) fn of_error(error: &HttpError, layer: Layer) -> Self {
         let message = error.to_string();
         match error {
             HttpError::Refused(_) => {
@@ -88,12 +89,18 @@ impl Trouble {
             }
             HttpError::Connect(_) => {
                 let advice = "Check that the server and the way to it are up, then try again.";
-                Self::new(
-                    Kind::Unreachable,
-                    Failure::new(Layer::Server, message, advice),
-                )
+                Self::new(Kind::Unreachable, Failure::new(layer, message, advice))
             }
-            HttpError::Broken(_) | HttpError::Shutdown => Self::lost(message),
+            HttpError::Broken(_) | HttpError::Shutdown => {
+                let lost = Self::lost(message);
+                Self {
+                    failure: Failure {
+                        layer,
+                        ..lost.failure
+                    },
+                    ..lost
+                }
+            }
             HttpError::Lagged { .. } | HttpError::TooLarge { .. } => {
                 let advice = "Ask for less, for example with a filter or a limit.";
                 Self::new(Kind::Limit, Failure::new(Layer::Server, message, advice))

@@ -8,6 +8,7 @@ use std::sync::{
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use bytes::Bytes;
+use chat::failure::Layer;
 use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -68,6 +69,18 @@ impl Wire {
 
     pub(super) fn mark_session(&self) {
         self.session.store(true, Ordering::Relaxed);
+    }
+
+    /// What a request without an answer, or an answer without an end, means.
+    pub(super) fn trouble_of(&self, error: &HttpError) -> Trouble {
+        let link = &self.link;
+        let through_pomerium = link.http.is_pomeriums(&link.server.url);
+        let layer = if through_pomerium {
+            Layer::Pomerium
+        } else {
+            Layer::Server
+        };
+        Trouble::of_error(error, layer)
     }
 
     pub(super) fn take_trouble(&self) -> Option<Trouble> {

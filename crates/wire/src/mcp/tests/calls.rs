@@ -226,6 +226,23 @@ async fn an_answer_cut_in_the_middle_is_unknown_and_costs_no_other_call() {
 }
 
 #[tokio::test]
+async fn a_connection_cut_in_the_middle_is_unknown() {
+    for kind in ["text/event-stream", "application/json"] {
+        let event = called(move |_| async move {
+            let chunks = [Ok("{".to_owned()), Err(io::Error::other("cut"))];
+            let slow = futures_util::stream::iter(chunks).then(|chunk| async {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                chunk
+            });
+            with(cut_stream(slow), "content-type", kind)
+        })
+        .await;
+        assert_eq!(outcome(&event), Outcome::Unknown, "{kind}");
+        assert!(!failure(&event).advice.is_empty());
+    }
+}
+
+#[tokio::test]
 async fn large_results_arrive_and_larger_ones_are_a_limit() {
     for in_events in [false, true] {
         for (megabytes, expected) in [(5, Outcome::Ok), (17, Outcome::Limit)] {
