@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
-    ending::{ended, given_up_by_rmcp, gone, judge, of_error, of_result},
+    ending::{ended, given_up_by_rmcp, gone, judge, not_connected, of_error, of_result},
     inbox::{Progress, Purpose, Reply, Slot},
     session::Session,
     trouble::{Kind, Trouble},
@@ -143,7 +143,7 @@ impl Call {
         };
         let session = match session {
             Ok(session) => session,
-            Err(trouble) => return judge(trouble),
+            Err(trouble) => return not_connected(trouble),
         };
         let slot = Slot::new(Purpose::Call(request.context));
         let sent = session.call(request.tool, request.arguments, &slot).await;
@@ -255,7 +255,7 @@ impl Call {
     async fn session_gone(&self, session: &Arc<Session>, trouble: Trouble) -> CallEvent {
         match self.shared.replace(session).await {
             Ok(_) => judge(trouble),
-            Err(reconnecting) => judge(reconnecting),
+            Err(reconnecting) => not_connected(reconnecting),
         }
     }
 }

@@ -11,7 +11,7 @@ use rmcp::service::ServiceError;
 use serde_json::{Value, json};
 
 use super::{
-    CallEvent, session,
+    CallEvent, ConnectError, session,
     trouble::{Kind, Trouble},
 };
 
@@ -43,6 +43,19 @@ pub(super) fn judge(trouble: Trouble) -> CallEvent {
         Kind::Lost => return ended(Outcome::Unknown, Some(failure)),
         Kind::Protocol => return ended(Outcome::ProtocolError, Some(failure)),
         Kind::Limit => return ended(Outcome::Limit, Some(failure)),
+    };
+    CallEvent::Refused { refusal, failure }
+}
+
+/// What it means for a call that there was no session to send it in: it certainly did not run.
+pub(super) fn not_connected(trouble: Trouble) -> CallEvent {
+    let (refusal, failure) = match ConnectError::from(trouble) {
+        ConnectError::StaleToken(failure) => (Refusal::StaleToken, failure),
+        ConnectError::NeedsConnect(failure) => (Refusal::NeedsConnect, failure),
+        ConnectError::Forbidden(failure) => (Refusal::Denied, failure),
+        ConnectError::Unavailable(failure) => {
+            return ended(Outcome::Unavailable, Some(failure));
+        }
     };
     CallEvent::Refused { refusal, failure }
 }

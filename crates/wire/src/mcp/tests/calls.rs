@@ -424,6 +424,25 @@ async fn a_forgotten_session_is_made_anew_and_the_call_left_to_its_caller() {
 }
 
 #[tokio::test]
+async fn a_call_that_finds_no_new_session_was_not_run() {
+    let sessions = Counter::default();
+    let url = serve(move |seen| {
+        let sessions = sessions.clone();
+        async move {
+            match seen.method() {
+                "initialize" if sessions.next() > 0 => answer(500, "text/plain", "starting"),
+                "initialize" => with(seen.plain(), "mcp-session-id", "s-1"),
+                "tools/call" => bare(404),
+                _ => seen.plain(),
+            }
+        }
+    })
+    .await;
+    let event = last(connect(url).await.call(a_call("echo", json!({})))).await;
+    assert_eq!(outcome(&event), Outcome::Unavailable);
+}
+
+#[tokio::test]
 async fn a_server_that_wants_other_headers_is_listed_again() {
     let lists = Counter::default();
     let counted = lists.clone();
