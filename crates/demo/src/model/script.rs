@@ -5,6 +5,7 @@
 
 mod change;
 mod look;
+mod named;
 mod sales;
 mod schema;
 mod table;
@@ -140,6 +141,9 @@ pub const QUESTIONS: &[Question] = &[
 /// The script's answer to a request.
 pub(super) fn answer(request: &ChatRequest, database: Database) -> Answer {
     let turn = Turn::read(request, database);
+    if let Some(answer) = named::answer(&turn) {
+        return finish(answer);
+    }
     let Some(question) = find(turn.question()) else {
         return finish(Answer::text(help()));
     };
@@ -171,6 +175,7 @@ fn help() -> String {
         // Writing to a string cannot fail.
         writeln!(text, "- **{}** ({})", question.ask, question.shows).ok();
     }
+    text.push_str("- **Run `FUNCTION`** and the arguments as JSON (any tool, called as you say)\n");
     text
 }
 
