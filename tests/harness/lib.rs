@@ -28,10 +28,15 @@ mod journal;
 
 mod toolgate;
 
+pub mod kills;
+
+mod dice;
+
+pub use dice::Dice;
 pub use events::{Ended, Events, Frame};
 pub use journal::{Journal, JournalCall};
 pub use toolgate::ToolgateProcess;
-pub use user::{Conversation, Posted, Response, User};
+pub use user::{Conversation, ConversationTurn, Posted, Response, User};
 pub use world::{Builder, World};
 
 use std::time::Duration;

@@ -53,6 +53,18 @@ impl ToolgateProcess {
 
     /// Starts it and waits until it answers; fails if it runs already, or ends.
     pub async fn start(&mut self) {
+        self.launch();
+        let until = Instant::now() + PATIENCE;
+        while !answers(self.address).await {
+            let ended = self.child.as_mut().and_then(|child| child.try_wait().ok()?);
+            assert_eq!(ended, None, "toolgate ended at its start");
+            assert!(Instant::now() < until, "toolgate does not answer");
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Starts it and does not wait.
+    pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = self.open_log();
         let child = Command::new(program())
@@ -66,15 +78,7 @@ impl ToolgateProcess {
             .kill_on_drop(true)
             .spawn()
             .unwrap_or_else(|error| panic!("{} does not start: {error}", program().display()));
-        let child = self.child.insert(child);
-        let until = Instant::now() + PATIENCE;
-        while !answers(self.address).await {
-            if let Ok(Some(status)) = child.try_wait() {
-                panic!("toolgate ended at its start: {status}");
-            }
-            assert!(Instant::now() < until, "toolgate does not answer");
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
+        self.child = Some(child);
     }
 
     /// Kills it as `kill -9` does, and waits until it is gone.

@@ -145,6 +145,14 @@ impl User {
         })
     }
 
+    /// Sends a request and reads only the head of the answer.
+    pub async fn try_begin(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<reqwest::Response, reqwest::Error> {
+        begin(request).await
+    }
+
     /// `GET`, whatever the answer.
     pub async fn get(&self, path: &str) -> Response {
         self.send(self.request(Method::GET, path)).await

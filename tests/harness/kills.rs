@@ -1,0 +1,128 @@
+//! The trial of the engine's promise: Toolgate is killed at random points of running turns and
+//! started again, and afterwards every conversation and every call is held against what the MCP
+//! server itself saw.
+
+mod plan;
+
+mod lane;
+
+mod verdict;
+
+pub use verdict::Summary;
+
+use std::time::{Duration, Instant};
+
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::lane::{Kept, Lane};
+use crate::{Dice, World, world::tell};
+
+/// Conversations of each user that go on at the same time: fewer than turns are allowed at once.
+const LANES: u64 = 3;
+/// The pause between two words of the model: an answer takes up to a second.
+const MODEL_DELAY: Duration = Duration::from_millis(2);
+/// The longest that a SIGTERM may take: Toolgate gives its turns 5 s to be put down.
+const TERM_LIMIT: Duration = Duration::from_secs(8);
+
+/// How a process is made to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum How {
+    /// SIGKILL, at any point, also while it starts.
+    Kill,
+    /// SIGTERM: it has to end by itself, with code 0, within seconds.
+    Terminate,
+}
+
+/// A trial.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// How many times the process is ended.
+    pub kills: u32,
+    /// How.
+    pub how: How,
+    /// What the trial's choices come from. The timing stays the machine's own.
+    pub seed: u64,
+}
+
+impl Trial {
+    /// Puts Toolgate to the trial, and fails if it broke its promise.
+    pub async fn run(self) -> Summary {
+        let _told = TellSeed(self);
+        let begun = Instant::now();
+        let mut world = World::build()
+            .model_delay(MODEL_DELAY)
+            .script(plan::script())
+            .start_with_process()
+            .await;
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let mut dice = Dice::new(self.seed);
+        let lanes: Vec<JoinHandle<Vec<Kept>>> = (0..LANES)
+            .flat_map(|_| [world.ana(), world.ben()])
+            .map(|user| tasks.spawn(Lane::new(user, dice.any(), stop.clone()).run()))
+            .collect();
+        let mut in_start = 0;
+        for _ in 0..self.kills {
+            if lanes.iter().any(JoinHandle::is_finished) {
+                // One has failed, and says why below.
+                break;
+            }
+            in_start += self.end_once(&mut world, &mut dice).await;
+        }
+        stop.cancel();
+        let mut kept = Vec::new();
+        for lane in lanes {
+            match lane.await {
+                Ok(turns) => kept.extend(turns),
+                Err(failed) => std::panic::resume_unwind(failed.into_panic()),
+            }
+        }
+        let mut summary = verdict::judge(&world, &kept).await;
+        summary.kills = self.kills;
+        summary.in_start = in_start;
+        drop(kept);
+        world.finish().await;
+        summary.took = begun.elapsed();
+        summary
+    }
+
+    /// Lets the process run for a moment, ends it, and starts it again; returns how many times it
+    /// was ended before it was ready.
+    async fn end_once(self, world: &mut World, dice: &mut Dice) -> u32 {
+        let toolgate = world.toolgate();
+        let before_ready = self.how == How::Kill && dice.once_in(6);
+        if before_ready {
+            // It runs; the one kill that is counted hits its successor.
+            toolgate.kill().await;
+            toolgate.launch();
+            sleep(Duration::from_millis(dice.between(0, 150))).await;
+        } else {
+            sleep(Duration::from_millis(dice.between(5, 900))).await;
+        }
+        match self.how {
+            How::Kill => toolgate.kill().await,
+            How::Terminate => {
+                let (status, took) = toolgate.terminate().await;
+                assert!(status.success(), "after SIGTERM: {status}");
+                assert!(took < TERM_LIMIT, "SIGTERM took {took:?}");
+            }
+        }
+        sleep(Duration::from_millis(dice.between(0, 60))).await;
+        toolgate.start().await;
+        u32::from(before_ready)
+    }
+}
+
+/// Says how to repeat a trial that failed.
+struct TellSeed(Trial);
+
+impl Drop for TellSeed {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Trial { kills, seed, .. } = self.0;
+            tell(&format!(
+                "the same again: cargo run -p tests --bin kills -- {kills} {seed}"
+            ));
+        }
+    }
+}
