@@ -275,11 +275,6 @@ pub(crate) async fn call_result(
     Ok(response)
 }
 
-/// The answer to a URL that is none.
-pub(crate) async fn not_found() -> Problem {
-    Problem::not_found("page")
-}
-
 /// The caller's running turn. One that has ended is a conflict, one that never was is not found.
 async fn running(
     app: &AppState,

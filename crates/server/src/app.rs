@@ -18,6 +18,7 @@ use crate::{
     config::Config,
     context::{Context, Settings},
     identity::Verifier,
+    page,
     servers::{Servers, Setup},
     streams::Streams,
     tokens::{Session, Sessions},
@@ -40,6 +41,8 @@ pub struct App {
     pub verifier: Verifier,
     /// The open event streams.
     pub streams: Streams,
+    /// What the pages share.
+    pub page: page::Shared,
     /// The origin of the page.
     pub public_url: Url,
     /// How long an External Token lives.
@@ -133,6 +136,7 @@ impl App {
             context,
             verifier: Verifier::new(pomerium, config.public_host()),
             streams: Streams::default(),
+            page: page::Shared::default(),
             public_url: config.public_url.clone(),
             token_life: config.token_life,
         })

@@ -14,6 +14,7 @@ use crate::{
     app::{App, AppState},
     error::Problem,
     identity::{ASSERTION, Person, Unverified},
+    page,
     tokens::Session,
 };
 
@@ -46,6 +47,7 @@ pub(crate) async fn identify(
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
+        Err(problem) if page::wants_html(request.headers()) => page::problem(&problem),
         Err(problem) => problem.into_response(),
     }
 }

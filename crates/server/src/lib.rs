@@ -10,6 +10,7 @@ pub mod identity;
 
 pub mod context;
 pub mod live;
+pub mod page;
 pub mod servers;
 pub mod tokens;
 pub mod turns;
@@ -19,6 +20,7 @@ mod clock;
 mod driver;
 mod error;
 mod gate;
+mod markdown;
 mod streams;
 
 use std::{io, sync::Arc, time::Duration};

@@ -11,7 +11,7 @@ use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
 use crate::{
     api,
     app::{App, AppState},
-    gate,
+    gate, page,
 };
 
 /// Bytes of a request body: a message of `limits::MESSAGE_BYTES` with every byte escaped, and the
@@ -22,13 +22,24 @@ const BODY_BYTES: usize = 6 * chat::limits::MESSAGE_BYTES + 64 * 1024;
 pub fn router(app: Arc<App>) -> Router {
     let state = AppState(app);
     Router::new()
+        // Pages.
+        .route("/", get(page::new_chat))
+        .route("/c/{conversation}", get(page::conversation))
+        .route("/static/{version}/{name}", get(page::assets::asset))
+        .route("/api/events", get(page::stream::events))
         // Who, with which servers.
         .route("/api/session", get(api::session))
         .route("/api/servers", get(api::servers).post(api::try_servers))
         // Conversations.
         .route("/api/conversations", get(api::conversations))
         .route("/api/conversations/{conversation}", get(api::conversation))
-        .route("/api/messages", post(api::post_message))
+        .route(
+            "/api/messages",
+            post(api::post_message).layer(middleware::from_fn_with_state(
+                state.clone(),
+                page::announce,
+            )),
+        )
         // Turns.
         .route("/api/turns/{turn}", get(api::turn))
         .route("/api/turns/{turn}/events", get(api::events::events))
@@ -38,7 +49,7 @@ pub fn router(app: Arc<App>) -> Router {
             "/api/turns/{turn}/calls/{call}/result",
             get(api::call_result),
         )
-        .fallback(api::not_found)
+        .fallback(page::not_found)
         // The last layer is the first that a request passes.
         .layer(RequestBodyLimitLayer::new(BODY_BYTES))
         .layer(middleware::from_fn_with_state(
@@ -50,5 +61,6 @@ pub fn router(app: Arc<App>) -> Router {
             gate::identify,
         ))
         .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn(page::headers))
         .with_state(state)
 }

@@ -1,0 +1,275 @@
+//! A model's Markdown as HTML that cannot harm.
+//!
+//! The text is hostile until proven otherwise: raw HTML is shown, not obeyed; links lead to web
+//! and mail addresses only; nothing is loaded from another host, so images become links. The HTML
+//! has no style, no script and no id.
+//!
+//! Text is rendered by top-level block ([`Blocks`]), while it streams and afterwards, so that what
+//! was shown once never changes. A link reference definition therefore defines nothing: it is shown
+//! as it was written.
+
+mod blocks;
+
+use std::{
+    borrow::Cow,
+    fmt::{self, Write as _},
+};
+
+use comrak::{
+    Arena, Node, Options,
+    html::{ChildRendering, Context, format_document_with_formatter, format_node_default},
+    nodes::{NodeCodeBlock, NodeValue, TableAlignment},
+    options::Plugins,
+    parse_document,
+};
+
+pub(crate) use blocks::{Blocks, Open};
+
+/// How far headings are moved down: the page's own are above them.
+const HEADING_SHIFT: u8 = 2;
+
+/// Bytes of a language's name that are kept: longer is no name.
+const LANGUAGE_BYTES: usize = 32;
+
+/// What links may lead to.
+const SCHEMES: [&str; 3] = ["http://", "https://", "mailto:"];
+
+/// One block as HTML.
+pub(crate) fn html(source: &str) -> String {
+    let arena = Arena::new();
+    let options = options();
+    let root = parse(&arena, source, &options);
+    let mut html = String::with_capacity(source.len() * 2);
+    let plugins = Plugins::default();
+    // Writing to a string cannot fail.
+    let _columns = format_document_with_formatter(root, &options, &mut html, &plugins, node, 0);
+    html
+}
+
+/// A block of code as HTML, its text in an element of that id.
+pub(crate) fn code(language: &str, text: &str, id: &str) -> String {
+    let mut html = String::with_capacity(text.len() + text.len() / 8 + 64);
+    // Writing to a string cannot fail.
+    let _written = open_code(&mut html, language, Some(id));
+    let _written = comrak::html::escape(&mut html, text);
+    html.push_str("</code></pre>");
+    html
+}
+
+/// The language and the code of a block that is a fenced code block.
+pub(crate) fn code_in(source: &str) -> Option<(String, String)> {
+    let arena = Arena::new();
+    let root = parse(&arena, source, &options());
+    let block = root.first_child()?.data();
+    if let NodeValue::CodeBlock(code) = &block.value {
+        Some((language(code).to_owned(), code.literal.clone()))
+    } else {
+        None
+    }
+}
+
+/// Writes text with everything escaped that means something in HTML.
+pub(crate) fn escape(text: &str) -> String {
+    let mut html = String::with_capacity(text.len() + text.len() / 8);
+    // Writing to a string cannot fail.
+    let _written = comrak::html::escape(&mut html, text);
+    html
+}
+
+fn options() -> Options<'static> {
+    let mut options = Options::default();
+    options.extension.autolink = true;
+    options.extension.strikethrough = true;
+    options.extension.table = true;
+    options.extension.tasklist = true;
+    options.render.escape = true;
+    options
+}
+
+fn parse<'a>(arena: &'a Arena<'a>, source: &str, options: &Options<'_>) -> Node<'a> {
+    parse_document(arena, &without_definitions(source), options)
+}
+
+/// Escapes lines that would define a link reference, and so vanish. Lines stay lines.
+fn without_definitions(source: &str) -> Cow<'_, str> {
+    let defines = |line: &str| line.starts_with('[') && line.contains("]:");
+    if !source.lines().any(defines) {
+        return Cow::Borrowed(source);
+    }
+    let mut escaped = String::with_capacity(source.len() + 16);
+    let mut fence: Option<&str> = None;
+    for line in source.split_inclusive('\n') {
+        match (fence, fence_of(line)) {
+            (None, None) if defines(line) => escaped.push('\\'),
+            (None, found) => fence = found,
+            (Some(open), Some(close)) if close.starts_with(open) && line.trim() == close => {
+                fence = None;
+            }
+            (Some(_), _) => {}
+        }
+        escaped.push_str(line);
+    }
+    Cow::Owned(escaped)
+}
+
+/// The marks that open or close a fenced code block at the start of the line.
+fn fence_of(line: &str) -> Option<&str> {
+    let line = line.trim_start_matches(' ');
+    let mark = line
+        .chars()
+        .next()
+        .filter(|mark| matches!(mark, '`' | '~'))?;
+    let rest = line.trim_start_matches(mark);
+    let marks = line.get(..line.len() - rest.len())?;
+    (marks.len() >= 3).then_some(marks)
+}
+
+/// Writes a node; `context.user` counts the columns of the table row that is being written.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "comrak writes the others well"
+)]
+#[expect(
+    clippy::fn_params_excessive_bools,
+    reason = "the signature is comrak's"
+)]
+fn node(
+    context: &mut Context<'_, '_, usize>,
+    node: Node<'_>,
+    entering: bool,
+) -> Result<ChildRendering, fmt::Error> {
+    match &node.data().value {
+        NodeValue::Heading(heading) => {
+            let level = heading.level.saturating_add(HEADING_SHIFT).min(6);
+            let slash = if entering { "" } else { "/" };
+            write!(context, "<{slash}h{level}>")?;
+        }
+        NodeValue::Link(link) if is_allowed(&link.url) => {
+            if entering {
+                open_link(context, &link.url, "")?;
+            } else {
+                context.write_str("</a>")?;
+            }
+        }
+        NodeValue::Link(_) => {}
+        NodeValue::Image(image) => {
+            let links = is_allowed(&image.url) && !is_in_link(node);
+            match (entering, links) {
+                (true, true) => open_link(context, &image.url, " class=\"image\"")?,
+                (true, false) => context.write_str("<span class=\"image\">")?,
+                (false, true) => context.write_str("</a>")?,
+                (false, false) => context.write_str("</span>")?,
+            }
+            if entering && node.first_child().is_none() {
+                context.write_str("image")?;
+            }
+            return Ok(ChildRendering::Plain);
+        }
+        NodeValue::HtmlBlock(html) => {
+            if entering {
+                context.write_str("<p class=\"verbatim\">")?;
+                context.escape(html.literal.trim_end())?;
+                context.write_str("</p>\n")?;
+            }
+        }
+        NodeValue::CodeBlock(code) => {
+            if entering {
+                open_code(context, language(code), None)?;
+                context.escape(&code.literal)?;
+                context.write_str("</code></pre>\n")?;
+            }
+        }
+        NodeValue::Table(_) if entering => {
+            context.write_str("<div class=\"scroll\" tabindex=\"0\">\n")?;
+            return format_node_default(context, node, true);
+        }
+        NodeValue::Table(_) => {
+            format_node_default(context, node, false)?;
+            context.write_str("</div>\n")?;
+        }
+        NodeValue::TableRow(_) => {
+            context.user = 0;
+            return format_node_default(context, node, entering);
+        }
+        NodeValue::TableCell if entering => {
+            let class = cell_class(node, context.user);
+            context.user += 1;
+            write!(context, "<{}{class}>", cell_tag(node))?;
+        }
+        NodeValue::TableCell => write!(context, "</{}>", cell_tag(node))?,
+        _ => return format_node_default(context, node, entering),
+    }
+    Ok(ChildRendering::HTML)
+}
+
+fn is_allowed(url: &str) -> bool {
+    SCHEMES.iter().any(|scheme| {
+        url.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    })
+}
+
+fn open_link(context: &mut Context<'_, '_, usize>, url: &str, class: &str) -> fmt::Result {
+    context.write_str("<a")?;
+    context.write_str(class)?;
+    context.write_str(" href=\"")?;
+    context.escape_href(url)?;
+    context.write_str("\" target=\"_blank\" rel=\"noopener noreferrer nofollow\">")
+}
+
+fn is_in_link(node: Node<'_>) -> bool {
+    let mut above = node.ancestors().skip(1);
+    above.any(|above| matches!(above.data().value, NodeValue::Link(_)))
+}
+
+fn cell_tag(cell: Node<'_>) -> &'static str {
+    let row = cell.parent();
+    if row.is_some_and(|row| matches!(row.data().value, NodeValue::TableRow(true))) {
+        "th"
+    } else {
+        "td"
+    }
+}
+
+/// The class of a cell in this column of its table.
+fn cell_class(cell: Node<'_>, column: usize) -> &'static str {
+    let Some(table) = cell.ancestors().nth(2) else {
+        return "";
+    };
+    let table = table.data();
+    let NodeValue::Table(table) = &table.value else {
+        return "";
+    };
+    match table.alignments.get(column) {
+        Some(TableAlignment::Right) => " class=\"right\"",
+        Some(TableAlignment::Center) => " class=\"center\"",
+        Some(TableAlignment::Left | TableAlignment::None) | None => "",
+    }
+}
+
+fn open_code(out: &mut dyn fmt::Write, language: &str, id: Option<&str>) -> fmt::Result {
+    out.write_str("<pre><code")?;
+    if let Some(id) = id {
+        write!(out, " id=\"{id}\"")?;
+    }
+    if !language.is_empty() {
+        write!(out, " class=\"language-{language}\"")?;
+    }
+    out.write_str(">")
+}
+
+/// The language that a fence names, if it is one that can be a class.
+fn language(code: &NodeCodeBlock) -> &str {
+    let name = code
+        .info
+        .split_ascii_whitespace()
+        .next()
+        .unwrap_or_default();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+#-_.".contains(&byte);
+    if name.len() <= LANGUAGE_BYTES && name.bytes().all(plain) {
+        name
+    } else {
+        ""
+    }
+}
+

@@ -1,0 +1,193 @@
+//! The page: rendered here whole at first, then kept up to date by its stream.
+//!
+//! One template for each kind of thing a transcript holds, the same for what is over and for what
+//! is still happening. Everything that comes from a model, a server or a person is escaped by the
+//! template; only Markdown that [`crate::markdown`] rendered goes in as it is.
+
+pub(crate) mod stream;
+
+mod paint;
+mod part;
+mod patch;
+mod shared;
+mod sidebar;
+
+mod call;
+mod round;
+mod turn;
+
+mod answer;
+pub(crate) mod assets;
+
+use std::time::Duration;
+
+use askama::Template;
+use axum::{
+    extract::{Path, Request, State},
+    middleware::Next,
+    response::{Html, IntoResponse, Response},
+};
+use chat::ids::{ConversationId, TurnId};
+use store::{ConversationRow, TurnRow};
+
+use self::{paint::Painted, sidebar::Mark};
+use crate::{
+    api::CONVERSATIONS,
+    app::{App, AppState},
+    error::Problem,
+    gate::Caller,
+    identity::Person,
+};
+
+pub(crate) use answer::{headers, not_found, problem, wants_html};
+pub use shared::Shared;
+
+/// How long a page waits to learn which model answers: it can be read without.
+const MODEL_WAIT: Duration = Duration::from_millis(500);
+
+/// The ids of models that say of themselves that they follow a script begin so.
+const SCRIPTED: &str = "scripted";
+
+#[derive(Template)]
+#[template(path = "chat.html")]
+struct Chat<'a> {
+    version: &'static str,
+    person: &'a Person,
+    model: Option<String>,
+    scripted: bool,
+    conversation: Option<&'a ConversationId>,
+    title: String,
+    /// The last event that is on the page: `turn.seq`.
+    after: String,
+    conversations: String,
+    servers: String,
+    turns: String,
+    message_bytes: usize,
+}
+
+/// `GET /`: a conversation that is yet to begin.
+pub(crate) async fn new_chat(State(app): State<AppState>, caller: Caller) -> Response {
+    let answer = page(&app, &caller, None).await;
+    answer.map_or_else(|failed| problem(&failed), IntoResponse::into_response)
+}
+
+/// `GET /c/{conversation}`: a conversation.
+pub(crate) async fn conversation(
+    State(app): State<AppState>,
+    Path(id): Path<ConversationId>,
+    caller: Caller,
+) -> Response {
+    let subject = &caller.person.subject;
+    let store = &app.context.store;
+    let found = async {
+        let row = store.conversation(subject, &id).await?;
+        let turns = store.turns(subject, &id).await?;
+        Ok::<_, Problem>(row.zip(turns))
+    };
+    let answer = match found.await {
+        Ok(Some((row, turns))) => page(&app, &caller, Some((row, turns))).await,
+        Ok(None) => Err(Problem::not_found("conversation")),
+        Err(failed) => Err(failed),
+    };
+    answer.map_or_else(|failed| problem(&failed), IntoResponse::into_response)
+}
+
+/// Tells the pages of a user that posts that there is something new.
+pub(crate) async fn announce(
+    State(app): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let response = next.run(request).await;
+    if let Some(caller) = caller.filter(|_| response.status().is_success()) {
+        app.page.posted(&caller.person.subject);
+    }
+    response
+}
+
+async fn page(
+    app: &App,
+    caller: &Caller,
+    open: Option<(ConversationRow, Vec<TurnRow>)>,
+) -> Result<Html<String>, Problem> {
+    let subject = &caller.person.subject;
+    let rows = app
+        .context
+        .store
+        .conversations(subject, None, CONVERSATIONS)
+        .await?;
+    let marked: Vec<_> = rows
+        .iter()
+        .map(|row| (row, mark(app, caller, row)))
+        .collect();
+    let servers = app.context.servers.of(subject);
+    let model = tokio::time::timeout(MODEL_WAIT, app.turns.model()).await;
+    let model = model.ok().and_then(Result::ok);
+    let (conversation, turns) = open.unzip();
+    let turns = turns.unwrap_or_default();
+    let after = turns
+        .last()
+        .map(|last| position(&last.turn, last.transcript.seq));
+    let id = conversation.as_ref().map(|row| &row.id);
+    let html = render(&Chat {
+        version: assets::version(),
+        person: &caller.person,
+        scripted: model.as_ref().is_some_and(|id| id.starts_with(SCRIPTED)),
+        model,
+        conversation: id,
+        title: conversation
+            .as_ref()
+            .map(|row| visible(&row.title))
+            .unwrap_or_default(),
+        after: after.unwrap_or_default(),
+        conversations: sidebar::conversations(&marked, id),
+        servers: sidebar::servers(&servers),
+        turns: turns_html(turns, &servers.catalogs()),
+        message_bytes: chat::limits::MESSAGE_BYTES,
+    });
+    Ok(Html(html))
+}
+
+fn mark(app: &App, caller: &Caller, row: &ConversationRow) -> Mark {
+    let Some(turn) = &row.open_turn else {
+        return Mark::None;
+    };
+    match app.turns.find(&caller.person.subject, turn) {
+        Some(running) => running.live.look(|view| Mark::of(&view.transcript)),
+        None => Mark::Running,
+    }
+}
+
+fn turns_html(turns: Vec<TurnRow>, catalogs: &[std::sync::Arc<chat::tool::Catalog>]) -> String {
+    let turns = turns.into_iter();
+    turns
+        .map(|row| Painted::whole(row.turn, row.transcript, catalogs).html())
+        .collect()
+}
+
+/// A place in a conversation, as its stream's ids name it.
+fn position(turn: &TurnId, seq: u64) -> String {
+    format!("{turn}.{seq}")
+}
+
+/// The HTML of a template. It is written to a string, which cannot fail.
+fn render(template: &impl Template) -> String {
+    template.render().unwrap_or_default()
+}
+
+/// Text with the invisible characters spelled out that make other text look like something else
+/// (Unicode TR 36, bidirectional overrides and isolates). In JSON it stays the same string.
+fn visible(text: &str) -> String {
+    let mut spelled = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            spelled.push_str("\\u");
+            spelled.extend(c.escape_unicode().filter(char::is_ascii_hexdigit));
+        } else {
+            spelled.push(c);
+        }
+    }
+    spelled
+}
+

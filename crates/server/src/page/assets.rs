@@ -1,0 +1,131 @@
+//! The page's own files, part of the program.
+//!
+//! Their links carry the hash of them all, `/static/HASH/NAME`, so that what was fetched once is
+//! never asked for again, the modules that a module imports included.
+
+use std::sync::LazyLock;
+
+use axum::{
+    extract::Path,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use sha2::{Digest, Sha256};
+
+use crate::error::Problem;
+
+const JS: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+const SVG: &str = "image/svg+xml";
+
+/// Name, media type, content.
+const FILES: &[(&str, &str, &str)] = &[
+    (
+        "actions.js",
+        JS,
+        include_str!("../../../../web/static/actions.js"),
+    ),
+    (
+        "announce.js",
+        JS,
+        include_str!("../../../../web/static/announce.js"),
+    ),
+    ("api.js", JS, include_str!("../../../../web/static/api.js")),
+    ("app.js", JS, include_str!("../../../../web/static/app.js")),
+    (
+        "base.css",
+        CSS,
+        include_str!("../../../../web/static/base.css"),
+    ),
+    (
+        "composer.js",
+        JS,
+        include_str!("../../../../web/static/composer.js"),
+    ),
+    (
+        "drawer.js",
+        JS,
+        include_str!("../../../../web/static/drawer.js"),
+    ),
+    (
+        "icon.svg",
+        SVG,
+        include_str!("../../../../web/static/icon.svg"),
+    ),
+    (
+        "layout.css",
+        CSS,
+        include_str!("../../../../web/static/layout.css"),
+    ),
+    (
+        "patch.js",
+        JS,
+        include_str!("../../../../web/static/patch.js"),
+    ),
+    (
+        "scroll.js",
+        JS,
+        include_str!("../../../../web/static/scroll.js"),
+    ),
+    (
+        "stream.js",
+        JS,
+        include_str!("../../../../web/static/stream.js"),
+    ),
+    (
+        "turn.css",
+        CSS,
+        include_str!("../../../../web/static/turn.css"),
+    ),
+];
+
+/// For a link with the hash of what it leads to.
+const FOR_EVER: HeaderValue = HeaderValue::from_static("private, max-age=31536000, immutable");
+
+/// For any other link.
+const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+
+/// The hash of all files, as it stands in links.
+pub(super) fn version() -> &'static str {
+    static VERSION: LazyLock<String> = LazyLock::new(|| {
+        let mut digest = Sha256::new();
+        for (name, _, content) in FILES {
+            digest.update(name);
+            digest.update([0]);
+            digest.update(content);
+            digest.update([0]);
+        }
+        format!("{:x}", digest.finalize())
+            .chars()
+            .take(16)
+            .collect()
+    });
+    &VERSION
+}
+
+/// `GET /static/{version}/{name}`: a file of the page.
+pub(crate) async fn asset(
+    Path((asked, name)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let file = FILES.iter().find(|(known, _, _)| *known == name);
+    let (_, media, content) = file.ok_or_else(|| Problem::not_found("file"))?;
+    let tag = format!("\"{}\"", version());
+    let cache = if asked == version() {
+        FOR_EVER
+    } else {
+        ASK_AGAIN
+    };
+    let known = headers.get(header::IF_NONE_MATCH);
+    let mut response = if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        ([(header::CONTENT_TYPE, *media)], *content).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, cache);
+    if let Ok(tag) = tag.parse() {
+        headers.insert(header::ETAG, tag);
+    }
+    Ok(response)
+}

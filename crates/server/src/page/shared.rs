@@ -1,0 +1,78 @@
+//! What the pages of all users share.
+
+use std::sync::{Arc, Weak};
+
+use chat::ids::{Subject, TurnId};
+use dashmap::DashMap;
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant},
+};
+
+use super::paint::Painter;
+use crate::{live::Live, servers::UserServers};
+
+/// How long a look at a user's servers is good for the next page that opens.
+const LOOK_LIFE: Duration = Duration::from_mins(1);
+
+/// What the pages of all users share.
+#[derive(Default)]
+pub struct Shared {
+    /// The HTML of running turns, as long as somebody reads it.
+    painters: DashMap<TurnId, Weak<Painter>>,
+    /// Counts what each user posted.
+    posts: DashMap<Subject, watch::Sender<u64>>,
+    /// When each user's servers were last tried for a page.
+    looked: DashMap<Subject, Instant>,
+}
+
+impl Shared {
+    /// The painter of a running turn, shared by its readers.
+    pub(super) fn painter(
+        &self,
+        turn: &TurnId,
+        live: &Arc<Live>,
+        servers: impl FnOnce() -> Arc<UserServers>,
+    ) -> Arc<Painter> {
+        let known = self.painters.get(turn).and_then(|known| known.upgrade());
+        // A turn that was taken up again is another one to look at.
+        if let Some(known) = known.filter(|known| Arc::ptr_eq(known.live(), live)) {
+            return known;
+        }
+        self.painters
+            .retain(|_, painter| painter.strong_count() > 0);
+        let painter = Arc::new(Painter::new(turn.clone(), Arc::clone(live), servers()));
+        self.painters.insert(turn.clone(), Arc::downgrade(&painter));
+        painter
+    }
+
+    /// Changes whenever the user posts.
+    pub(super) fn posts(&self, subject: &Subject) -> watch::Receiver<u64> {
+        self.posts
+            .entry(subject.clone())
+            .or_insert_with(|| watch::Sender::new(0))
+            .subscribe()
+    }
+
+    /// The user has posted.
+    pub(super) fn posted(&self, subject: &Subject) {
+        if let Some(posts) = self.posts.get(subject) {
+            posts.send_modify(|count| *count += 1);
+        }
+    }
+
+    /// Whether the user's servers should be tried now; if so, nobody else is told so for a while.
+    pub(super) fn should_look(&self, subject: &Subject) -> bool {
+        let now = Instant::now();
+        let mut should = false;
+        let mut looked = self.looked.entry(subject.clone()).or_insert_with(|| {
+            should = true;
+            now
+        });
+        if now - *looked > LOOK_LIFE {
+            *looked = now;
+            should = true;
+        }
+        should
+    }
+}

@@ -1,0 +1,391 @@
+//! `GET /api/events?conversation=ID&after=TURN.SEQ`: what keeps a page up to date.
+//!
+//! On connect the list of conversations and the servers come whole, then what the page misses of
+//! its conversation, then changes as they happen, as [`Patch`]es. Ids are `turn.seq`: a stream that
+//! comes back is sent what was committed after its last id, and every open item whole; one whose id
+//! is not known gets a `reset` with all there is.
+
+mod sync;
+
+use std::{collections::VecDeque, convert::Infallible, future::pending, sync::Arc, time::Duration};
+
+use axum::{
+    extract::{Query, State},
+    http::HeaderMap,
+    response::{
+        IntoResponse, Response,
+        sse::{Event as Frame, KeepAlive, Sse},
+    },
+};
+use chat::ids::{ConversationId, TurnId};
+use futures_util::stream;
+use serde::Deserialize;
+use store::{ConversationRow, StoreError};
+use tokio::{sync::watch, time::Instant};
+use uuid::Uuid;
+
+use super::{
+    paint::{Has, Painter},
+    patch::Patch,
+    sidebar::{self, CONVERSATIONS, Mark, SERVERS},
+};
+use crate::{
+    api,
+    app::{App, AppState},
+    error::Problem,
+    gate::Caller,
+    live::Live,
+    servers::UserServers,
+    streams::Place,
+};
+
+/// How often a silent stream says that it is alive: well under every proxy's patience.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// How often the marks of conversations that are being answered are looked at.
+const MARKS_APART: Duration = Duration::from_millis(500);
+
+/// The wait that a page is asked for before it comes back, milliseconds: quick, and not all pages
+/// at once.
+const RETRY_MS: std::ops::Range<u64> = 200..1200;
+
+/// What a page shows already.
+#[derive(Deserialize)]
+pub(crate) struct Shown {
+    /// The conversation; none on a page for a new one.
+    #[serde(default)]
+    conversation: Option<ConversationId>,
+    /// The last event that the page has.
+    #[serde(default)]
+    after: String,
+}
+
+/// The handler; see the module.
+pub(crate) async fn events(
+    State(app): State<AppState>,
+    Query(shown): Query<Shown>,
+    headers: HeaderMap,
+    caller: Caller,
+) -> Result<Response, Problem> {
+    let place = app.streams.place(&caller.person.subject)?;
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok());
+    let position = Position::parse(last.unwrap_or(&shown.after));
+    if let Some(conversation) = &shown.conversation {
+        app.turns.owner_here(&caller.session, conversation);
+    }
+    look_at_servers(&app, &caller);
+    let mut reader = Reader::new(app, caller, place, shown.conversation);
+    reader.begin(position).await?;
+    let frames = stream::unfold(reader, |mut reader| async move {
+        let frame = reader.next().await?;
+        Some((Ok::<_, Infallible>(frame), reader))
+    });
+    Ok(Sse::new(frames)
+        .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+        .into_response())
+}
+
+/// Tries the user's servers, unless that was done a moment ago: the page shows how they are.
+fn look_at_servers(app: &AppState, caller: &Caller) {
+    if !app.page.should_look(&caller.person.subject) {
+        return;
+    }
+    let (app, session) = (app.clone(), Arc::clone(&caller.session));
+    let (tasks, shutdown) = (app.context.tasks.clone(), app.context.shutdown.clone());
+    tasks.spawn(async move {
+        let _ended = shutdown
+            .run_until_cancelled(app.try_servers(&session))
+            .await;
+    });
+}
+
+/// The last event a page has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Position {
+    turn: TurnId,
+    seq: u64,
+}
+
+impl Position {
+    fn parse(id: &str) -> Option<Self> {
+        let (turn, seq) = id.rsplit_once('.')?;
+        Some(Self {
+            turn: turn.into(),
+            seq: seq.parse().ok()?,
+        })
+    }
+}
+
+/// The stream of one page.
+struct Reader {
+    app: AppState,
+    caller: Caller,
+    _place: Place,
+    conversation: Option<ConversationId>,
+    servers: Arc<UserServers>,
+    ready: VecDeque<Frame>,
+    /// The last event of the conversation that was sent.
+    position: Option<Position>,
+    /// The turn that is being followed, and how much of it was sent.
+    following: Option<Following>,
+    /// A turn of the conversation began or ended since the page was last brought up to date.
+    stale: bool,
+    rows: Vec<ListRow>,
+    /// The list as it was sent last.
+    list: String,
+    posts: watch::Receiver<u64>,
+    server_changes: watch::Receiver<u64>,
+    recalls: watch::Receiver<u64>,
+    ends: Instant,
+}
+
+struct Following {
+    painter: Arc<Painter>,
+    changes: watch::Receiver<u64>,
+    has: Has,
+    due: Option<Instant>,
+}
+
+/// A conversation of the list, and its running turn.
+struct ListRow {
+    row: ConversationRow,
+    live: Option<Arc<Live>>,
+    mark: Mark,
+}
+
+impl Reader {
+    fn new(
+        app: AppState,
+        caller: Caller,
+        place: Place,
+        conversation: Option<ConversationId>,
+    ) -> Self {
+        let subject = &caller.person.subject;
+        let servers = app.context.servers.of(subject);
+        Self {
+            conversation,
+            ready: VecDeque::new(),
+            position: None,
+            following: None,
+            stale: false,
+            rows: Vec::new(),
+            list: String::new(),
+            posts: app.page.posts(subject),
+            server_changes: servers.changes(),
+            recalls: caller.session.recalls(),
+            ends: Instant::now() + app.stream_life(),
+            servers,
+            app,
+            caller,
+            _place: place,
+        }
+    }
+
+    /// What a page gets first.
+    async fn begin(&mut self, position: Option<Position>) -> Result<(), Problem> {
+        self.ready.push_back(Frame::default().retry(jitter()));
+        self.position = position;
+        self.look_at_list().await?;
+        self.send_servers();
+        Ok(self.sync().await?)
+    }
+
+    async fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some(frame) = self.ready.pop_front() {
+                return Some(frame);
+            }
+            if let Err(error) = self.wait().await? {
+                // The page comes back and asks again.
+                tracing::warn!(%error, "a page's stream ends");
+                return None;
+            }
+        }
+    }
+
+    /// Waits for something to happen and deals with it; none when the stream is to end.
+    async fn wait(&mut self) -> Option<Result<(), StoreError>> {
+        let marks = self.rows.iter().any(|row| row.row.open_turn.is_some());
+        let shutdown = self.app.context.shutdown.clone();
+        tokio::select! {
+            biased;
+            () = shutdown.cancelled() => return None,
+            _recalled = self.recalls.changed() => return None,
+            () = tokio::time::sleep_until(self.ends) => return None,
+            _posted = self.posts.changed() => return Some(self.look_again().await),
+            () = news(self.following.as_mut()) => {}
+            _changed = self.server_changes.changed() => {
+                self.send_servers();
+                return Some(Ok(()));
+            }
+            () = tokio::time::sleep(MARKS_APART), if marks => {
+                return Some(self.look_at_marks().await);
+            }
+        }
+        self.follow();
+        Some(Ok(()))
+    }
+
+    /// Sends what is new in the turn that is being followed.
+    fn follow(&mut self) {
+        let Some(following) = &mut self.following else {
+            return;
+        };
+        let update = following.painter.update(following.has);
+        following.has = update.has;
+        following.due = update.due;
+        let closed = following.painter.live().look(|view| view.closed);
+        if let Some(position) = &mut self.position {
+            position.seq = update.seq;
+        }
+        if update.ended || (closed && update.due.is_none()) {
+            self.following = None;
+        }
+        self.send(update.patches);
+    }
+
+    /// Sends patches of the conversation: with the last one the page has all up to the position.
+    fn send(&mut self, patches: Vec<Patch>) {
+        let last = patches.len().saturating_sub(1);
+        for (n, patch) in patches.into_iter().enumerate() {
+            let frame = patch.frame();
+            self.ready.push_back(match &self.position {
+                Some(position) if n == last => {
+                    frame.id(super::position(&position.turn, position.seq))
+                }
+                Some(_) | None => frame,
+            });
+        }
+    }
+
+    fn send_servers(&mut self) {
+        self.server_changes.mark_unchanged();
+        let html = sidebar::servers(&self.servers);
+        self.ready.push_back(Patch::replace(SERVERS, html).frame());
+    }
+
+    /// Somebody posted, perhaps in this conversation.
+    async fn look_again(&mut self) -> Result<(), StoreError> {
+        self.look_at_list().await?;
+        if self.is_behind() {
+            self.sync().await?;
+        }
+        Ok(())
+    }
+
+    /// Brings the list up to date, and the conversation, if a turn has begun or ended meanwhile.
+    async fn look_at_marks(&mut self) -> Result<(), StoreError> {
+        let mut moved = false;
+        for row in &mut self.rows {
+            let Some(turn) = &row.row.open_turn else {
+                continue;
+            };
+            let found = self.app.turns.find(&self.caller.person.subject, turn);
+            let live = found.map(|running| Arc::clone(&running.live));
+            moved |= live.is_none() && row.live.is_some();
+            row.live = live;
+            row.look();
+            moved |= row.mark == Mark::None;
+        }
+        if moved {
+            self.look_at_list().await?;
+        } else {
+            self.send_list();
+        }
+        if self.is_behind() {
+            self.sync().await?;
+        }
+        Ok(())
+    }
+
+    async fn look_at_list(&mut self) -> Result<(), StoreError> {
+        let subject = &self.caller.person.subject;
+        let store = &self.app.context.store;
+        let rows = store
+            .conversations(subject, None, api::CONVERSATIONS)
+            .await?;
+        let before = self.row().map(|row| row.row.updated_at);
+        self.rows = rows
+            .into_iter()
+            .map(|row| ListRow::new(&self.app, &self.caller, row))
+            .collect();
+        self.stale |= self.row().map(|row| row.row.updated_at) != before;
+        self.send_list();
+        Ok(())
+    }
+
+    fn send_list(&mut self) {
+        let rows: Vec<_> = self.rows.iter().map(|row| (&row.row, row.mark)).collect();
+        let html = sidebar::conversations(&rows, self.conversation.as_ref());
+        if html != self.list {
+            let patch = Patch::replace(CONVERSATIONS, html.clone());
+            self.ready.push_back(patch.frame());
+            self.list = html;
+        }
+    }
+
+    /// Whether something happened in the conversation that the page does not follow.
+    fn is_behind(&self) -> bool {
+        if self.following.is_some() {
+            return false;
+        }
+        let runs = |row: &ListRow| {
+            row.live
+                .as_ref()
+                .is_some_and(|live| !live.look(|view| view.closed))
+        };
+        self.stale || self.row().is_some_and(runs)
+    }
+
+    /// The conversation in the list.
+    fn row(&self) -> Option<&ListRow> {
+        let id = self.conversation.as_ref()?;
+        self.rows.iter().find(|row| row.row.id == *id)
+    }
+}
+
+impl ListRow {
+    fn new(app: &App, caller: &Caller, row: ConversationRow) -> Self {
+        let turn = row.open_turn.as_ref();
+        let running = turn.and_then(|turn| app.turns.find(&caller.person.subject, turn));
+        let mut row = Self {
+            mark: if turn.is_some() {
+                Mark::Running
+            } else {
+                Mark::None
+            },
+            live: running.map(|running| Arc::clone(&running.live)),
+            row,
+        };
+        row.look();
+        row
+    }
+
+    fn look(&mut self) {
+        if let Some(live) = &self.live {
+            self.mark = live.look(|view| Mark::of(&view.transcript));
+        }
+    }
+}
+
+/// Completes when there is something new in the turn, or something held back is due.
+async fn news(following: Option<&mut Following>) {
+    let Some(following) = following else {
+        return pending().await;
+    };
+    match following.due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => {
+            if following.changes.changed().await.is_err() {
+                pending::<()>().await;
+            }
+        }
+    }
+}
+
+/// A wait somewhere in the range: the random bits of a UUID choose.
+fn jitter() -> Duration {
+    let span = u128::from(RETRY_MS.end - RETRY_MS.start);
+    let offset = Uuid::new_v4().as_u128() % span;
+    Duration::from_millis(RETRY_MS.start + u64::try_from(offset).unwrap_or_default())
+}

@@ -1,0 +1,61 @@
+// Requests to Toolgate's own API.
+
+// An error as a person needs it: what happened, and what to do.
+export class Refused extends Error {
+  constructor(problem, status) {
+    super(problem.detail ?? 'Toolgate could not be reached.');
+    this.advice = problem.advice ?? '';
+    this.requestId = problem.request_id ?? '';
+    this.layer = problem.layer ?? '';
+    this.code = problem.code ?? '';
+    this.status = status;
+  }
+}
+
+// Posts JSON and gives the answer's JSON; throws Refused.
+export async function post(path, body) {
+  const response = await request(path, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json', Accept: 'application/json' },
+    body: JSON.stringify(body),
+  });
+  return parse(response);
+}
+
+// Whether the session still lives: 'yes', 'no' (sign in again), or 'unknown'.
+export async function sessionLives() {
+  try {
+    const response = await request('/api/session', { headers: { Accept: 'application/json' } });
+    if (response.ok) return 'yes';
+    return response.status === 401 ? 'no' : 'unknown';
+  } catch {
+    return 'unknown';
+  }
+}
+
+async function request(path, options) {
+  try {
+    // A redirect would lead to a sign-in page of another origin.
+    return await fetch(path, { ...options, redirect: 'manual', cache: 'no-store' });
+  } catch {
+    throw new Refused({ advice: 'Check your connection; what you typed is kept.' }, 0);
+  }
+}
+
+async function parse(response) {
+  const text = await response.text();
+  let body = {};
+  try {
+    body = text === '' ? {} : JSON.parse(text);
+  } catch {
+    body = {};
+  }
+  if (response.ok) return body;
+  if (response.status === 401 || response.type === 'opaqueredirect') {
+    throw new Refused({ detail: 'Your session has ended.', advice: 'Sign in again; what you typed is kept.' }, 401);
+  }
+  throw new Refused(
+    { detail: `Toolgate answered with status ${response.status}.`, advice: 'Try again in a moment.', ...body },
+    response.status,
+  );
+}

@@ -1,0 +1,23 @@
+// The list as a drawer, on a narrow page.
+
+export function drawer() {
+  const menu = document.getElementById('menu');
+  const panel = document.getElementById('drawer');
+  const shade = document.getElementById('shade');
+
+  function set(open) {
+    document.body.classList.toggle('drawn', open);
+    menu.setAttribute('aria-expanded', String(open));
+    shade.hidden = !open;
+    if (open) panel.querySelector('a').focus();
+    else if (panel.contains(document.activeElement)) menu.focus();
+  }
+
+  menu.addEventListener('click', () => set(!document.body.classList.contains('drawn')));
+  shade.addEventListener('click', () => set(false));
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape' || !document.body.classList.contains('drawn')) return;
+    event.preventDefault();
+    set(false);
+  }, true);
+}

@@ -1,0 +1,79 @@
+// The page's event stream. The server ends it every two minutes or so, and the browser comes back
+// by itself; when it gives up, this asks whether the session still lives.
+
+import { sessionLives } from './api.js';
+
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 15_000;
+
+// Follows the place and hands patches on. Gives { open }: connects anew, to where the place is now.
+export function connect(place, patched) {
+  let source = null;
+  let wait = FIRST_WAIT_MS;
+  let timer = 0;
+  let last = '';
+
+  function open() {
+    clearTimeout(timer);
+    source?.close();
+    const query = new URLSearchParams();
+    if (place.conversation) query.set('conversation', place.conversation);
+    if (last || place.after) query.set('after', last || place.after);
+    const opened = new EventSource(`/api/events?${query}`);
+    source = opened;
+    const take = (reset) => (event) => {
+      if (source !== opened) return;
+      if (event.lastEventId) last = event.lastEventId;
+      wait = FIRST_WAIT_MS;
+      show('');
+      patched(JSON.parse(event.data), reset);
+    };
+    opened.addEventListener('patch', take(false));
+    opened.addEventListener('reset', take(true));
+    opened.addEventListener('open', () => show(''));
+    opened.addEventListener('error', () => {
+      if (source !== opened) return;
+      // CONNECTING: the browser comes back by itself.
+      if (opened.readyState === EventSource.CLOSED) lost();
+      else later(() => opened.readyState !== EventSource.OPEN && show('Connecting again…'), 4000);
+    });
+  }
+
+  async function lost() {
+    const lives = await sessionLives();
+    if (lives === 'no') {
+      show('Your session has ended. ', true);
+      return;
+    }
+    show('Toolgate cannot be reached. Trying again…');
+    later(open, wait * (0.5 + Math.random()));
+    wait = Math.min(wait * 2, LONGEST_WAIT_MS);
+  }
+
+  function later(what, ms) {
+    clearTimeout(timer);
+    timer = setTimeout(what, ms);
+  }
+
+  function forgetPosition() {
+    last = '';
+    open();
+  }
+
+  addEventListener('online', () => source?.readyState === EventSource.CLOSED && open());
+  addEventListener('pageshow', (event) => event.persisted && open());
+  open();
+  return { open: forgetPosition };
+}
+
+function show(words, signIn = false) {
+  const line = document.getElementById('connection');
+  if (line.textContent === '' && words === '') return;
+  line.hidden = words === '';
+  line.textContent = words;
+  if (!signIn) return;
+  const link = document.createElement('a');
+  link.href = location.pathname;
+  link.textContent = 'Sign in again';
+  line.append(link);
+}
