@@ -29,6 +29,10 @@ const LEEWAY_SECONDS: u64 = 60;
 /// trusted for ever.
 const KEYS_LIFE: Duration = Duration::from_hours(1);
 
+/// How long it is used while it cannot be fetched again: a Pomerium that cannot be asked for its
+/// keys for a while must not lock everybody out.
+const KEYS_LAST: Duration = Duration::from_hours(24);
+
 /// The shortest time between two fetches, so that forged `kid`s cannot make us flood Pomerium.
 const FETCH_PAUSE: Duration = Duration::from_secs(5);
 
@@ -72,9 +76,10 @@ pub struct Verifier {
 #[derive(Debug, Default)]
 struct Keys {
     by_kid: HashMap<String, Arc<Key>>,
-    /// When the set was fetched, and when a fetch was last tried.
+    /// When the set was fetched.
     fetched: Option<Instant>,
-    tried: Option<Instant>,
+    /// When a fetch was last tried, and why it failed if it did.
+    tried: Option<(Instant, Option<Failure>)>,
 }
 
 #[derive(Debug)]
@@ -112,7 +117,7 @@ impl Verifier {
     pub async fn verify(&self, assertion: &str) -> Result<Person, Unverified> {
         let header = decode_header(assertion).map_err(|_| Unverified::Invalid("it is no JWT"))?;
         let kid = header.kid.ok_or(Unverified::Invalid("it names no key"))?;
-        let key = match self.known(&kid) {
+        let key = match self.known(&kid, KEYS_LIFE) {
             Some(key) => key,
             None => self.fetch(&kid).await?,
         };
@@ -149,9 +154,9 @@ impl Verifier {
         })
     }
 
-    fn known(&self, kid: &str) -> Option<Arc<Key>> {
+    fn known(&self, kid: &str, life: Duration) -> Option<Arc<Key>> {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = keys.fetched.is_some_and(|at| at.elapsed() < KEYS_LIFE);
+        let fresh = keys.fetched.is_some_and(|at| at.elapsed() < life);
         if fresh {
             keys.by_kid.get(kid).cloned()
         } else {
@@ -162,25 +167,34 @@ impl Verifier {
     /// Fetches the set, unless that was tried a moment ago.
     async fn fetch(&self, kid: &str) -> Result<Arc<Key>, Unverified> {
         let _fetching = self.fetching.lock().await;
-        if let Some(key) = self.known(kid) {
+        if let Some(key) = self.known(kid, KEYS_LIFE) {
             return Ok(key);
         }
-        {
+        let just_tried = {
+            let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+            let tried = keys.tried.as_ref();
+            tried.is_some_and(|(at, _)| at.elapsed() < FETCH_PAUSE)
+        };
+        if !just_tried {
+            let set = self.pomerium.jwks().await;
             let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-            let just_tried = keys.tried.is_some_and(|at| at.elapsed() < FETCH_PAUSE);
-            if just_tried && keys.fetched.is_some() {
-                return Err(Unverified::Invalid("its key is unknown"));
+            match set {
+                Ok(set) => {
+                    keys.by_kid = parse(&set);
+                    keys.fetched = Some(Instant::now());
+                    keys.tried = Some((Instant::now(), None));
+                }
+                Err(failure) => keys.tried = Some((Instant::now(), Some(failure))),
             }
-            keys.tried = Some(Instant::now());
         }
-        let set = self.pomerium.jwks().await.map_err(Unverified::NoKeys)?;
-        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
-        keys.by_kid = parse(&set);
-        keys.fetched = Some(Instant::now());
-        keys.by_kid
-            .get(kid)
-            .cloned()
-            .ok_or(Unverified::Invalid("its key is unknown"))
+        if let Some(key) = self.known(kid, KEYS_LAST) {
+            return Ok(key);
+        }
+        let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        Err(match &keys.tried {
+            Some((_, Some(failure))) => Unverified::NoKeys(failure.clone()),
+            Some((_, None)) | None => Unverified::Invalid("its key is unknown"),
+        })
     }
 }
 
