@@ -101,8 +101,8 @@ impl Servers {
         said: mpsc::Sender<ServerStateChanged>,
     ) -> Vec<Arc<Catalog>> {
         let user = self.of(&session.subject);
-        if let Err(failure) = self.list(&user, session).await {
-            let failure = Some(failure);
+        if let Err(error) = self.list(&user, session).await {
+            let failure = Some(error.failure().clone());
             let (server, state) = ("Pomerium".to_owned(), ServerState::Unavailable);
             let _gone = said
                 .send(ServerStateChanged {
@@ -116,7 +116,7 @@ impl Servers {
             .names()
             .into_iter()
             .map(|name| async {
-                let result = self.connect(session, &name, scope).await;
+                let result = self.connect_patiently(session, &name, scope).await;
                 (name, result)
             })
             .collect();
@@ -156,7 +156,10 @@ impl Servers {
             // After a restart a call can be the first to ask for a server.
             self.list(&user, session)
                 .await
-                .map_err(ConnectError::Unavailable)?;
+                .map_err(|error| match error {
+                    RoutesError::StaleToken(failure) => ConnectError::StaleToken(failure),
+                    RoutesError::Unavailable(failure) => ConnectError::Unavailable(failure),
+                })?;
         }
         let Some(known) = user.get(server) else {
             return Err(ConnectError::Unavailable(Failure::new(
@@ -168,18 +171,7 @@ impl Servers {
         if known.state != ServerState::Ready {
             user.set(server, ServerState::Connecting, None);
         }
-        let mut result = self.connections.get(session, &known.route, scope).await;
-        if let Err(ConnectError::StaleToken(_)) = &result {
-            session.recall_streams();
-            let mut newer = session.watch();
-            if tokio::time::timeout(NEWER_TOKEN, newer.changed())
-                .await
-                .is_ok()
-            {
-                result = self.connections.get(session, &known.route, scope).await;
-            }
-        }
-        match result {
+        match self.connections.get(session, &known.route, scope).await {
             Ok(Found::Open(connection)) => {
                 user.offer(server, connection.catalog());
                 Ok(connection)
@@ -190,10 +182,34 @@ impl Servers {
                 Ok(connection)
             }
             Err(error) => {
-                let (state, failure) = state_of(error.clone());
-                user.set(server, state, Some(failure));
+                // A stale token says nothing about a server that was ready.
+                let stale = matches!(error, ConnectError::StaleToken(_));
+                if !(stale && known.state == ServerState::Ready) {
+                    let (state, failure) = state_of(error.clone());
+                    user.set(server, state, Some(failure));
+                }
                 Err(error)
             }
+        }
+    }
+
+    /// Like [`Servers::connect`], but a stale token is waited out: a newer one of the session is
+    /// asked for.
+    async fn connect_patiently(
+        &self,
+        session: &Arc<Session>,
+        server: &str,
+        scope: &ConversationId,
+    ) -> Result<Connection, ConnectError> {
+        let mut newer = session.watch();
+        let result = self.connect(session, server, scope).await;
+        if !matches!(result, Err(ConnectError::StaleToken(_))) {
+            return result;
+        }
+        session.recall_streams();
+        match tokio::time::timeout(NEWER_TOKEN, newer.changed()).await {
+            Ok(Ok(())) => self.connect(session, server, scope).await,
+            Ok(Err(_)) | Err(_) => result,
         }
     }
 
@@ -203,25 +219,25 @@ impl Servers {
     }
 
     /// Brings Pomerium's list up to date, if it is old.
-    async fn list(&self, user: &UserServers, session: &Session) -> Result<(), Failure> {
+    async fn list(&self, user: &UserServers, session: &Session) -> Result<(), RoutesError> {
         if user.listed_within(ROUTES_LIFE) {
             return Ok(());
         }
         let Some(token) = wire::mcp::TokenSource::token(session) else {
-            return Err(Failure::new(
+            return Err(RoutesError::Unavailable(Failure::new(
                 Layer::Pomerium,
                 "Pomerium sent no token with the request, so its servers cannot be listed.",
                 "Set `mcp: {client: {}}` on Toolgate's route in Pomerium.",
-            ));
+            )));
         };
         match self.pomerium.routes(&token).await {
             Ok(routes) => {
                 user.list(routes);
                 Ok(())
             }
-            Err(RoutesError::StaleToken(failure) | RoutesError::Unavailable(failure)) => {
-                user.unlisted(failure.clone());
-                Err(failure)
+            Err(error) => {
+                user.unlisted(error.failure().clone());
+                Err(error)
             }
         }
     }
@@ -251,14 +267,28 @@ impl UserServers {
         self.state().unlisted.clone()
     }
 
-    /// The catalogs of the servers that are ready.
+    /// Every catalog that is known.
     pub fn catalogs(&self) -> Vec<Arc<Catalog>> {
         let state = self.state();
-        let ready = state
-            .servers
-            .values()
-            .filter(|known| known.state == ServerState::Ready);
-        ready.filter_map(|known| known.catalog.clone()).collect()
+        let known = state.servers.values();
+        known.filter_map(|known| known.catalog.clone()).collect()
+    }
+
+    /// The newest catalogs of these servers, as long as they are listed, and of those that are
+    /// ready.
+    pub fn newest(&self, of: &[&str]) -> Vec<Arc<Catalog>> {
+        let state = self.state();
+        let wanted = state.servers.values().filter(|known| {
+            known.state == ServerState::Ready || of.contains(&known.route.name.as_str())
+        });
+        wanted.filter_map(|known| known.catalog.clone()).collect()
+    }
+
+    /// Whether the server was reached when it was last tried.
+    pub fn is_ready(&self, server: &str) -> bool {
+        let state = self.state();
+        let known = state.servers.get(server);
+        known.is_some_and(|known| known.state == ServerState::Ready)
     }
 
     /// Changes whenever a server's state or catalog does.

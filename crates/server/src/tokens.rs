@@ -135,6 +135,10 @@ impl TokenSource for Session {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.as_ref().map(|token| token.secret.clone())
     }
+
+    fn subject(&self) -> Option<Subject> {
+        Some(self.subject.clone())
+    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The connections, by (subject, session, server, scope).
 
-use std::{future::Future, sync::Arc};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use chat::ids::{ConversationId, Sid, Subject};
 use dashmap::DashMap;
@@ -44,6 +44,9 @@ struct OfServer {
     shared: Option<Connection>,
     /// One for each conversation, when it does; the one used last stands last.
     scoped: Vec<(ConversationId, Connection)>,
+    /// When the last attempt failed, and why: those who waited for it share its failure instead
+    /// of waiting as long again, one after another.
+    failed: Option<(Instant, ConnectError)>,
 }
 
 /// A connection that was asked for.
@@ -76,7 +79,13 @@ impl Connections {
             route.name.clone(),
         );
         let of_server = Arc::clone(&self.open.entry(key).or_default());
+        let asked = Instant::now();
         let mut of_server = of_server.lock().await;
+        if let Some((at, error)) = &of_server.failed
+            && *at >= asked
+        {
+            return Err(error.clone());
+        }
         if let Some(connection) = of_server.find(scope) {
             return Ok(Found::Open(connection));
         }
@@ -92,7 +101,14 @@ impl Connections {
             tasks: self.setup.tasks.clone(),
             shutdown: self.setup.shutdown.clone(),
         })
-        .await?;
+        .await;
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(error) => {
+                of_server.failed = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        };
         if connection.has_session() {
             let oldest = (of_server.scoped.len() >= SCOPED).then(|| of_server.scoped.remove(0));
             of_server.scoped.push((scope.clone(), connection.clone()));
