@@ -20,10 +20,11 @@ use chat::{
     input::Input,
     outcome::Outcome,
     shape::CallResult,
+    tool::Catalog,
     transcript::Transcript,
     turn::Turn,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, live::Live, tokens::Session};
@@ -71,6 +72,8 @@ pub(crate) enum LetGo {
     PutDown,
     /// The log could not be written.
     LogLost,
+    /// Another process has taken the turn over.
+    TakenOver,
 }
 
 /// What tasks of a turn report to its driver.
@@ -82,6 +85,8 @@ enum Report {
     Progress(Progress),
     /// A server was tried.
     Server(ServerStateChanged),
+    /// The catalogs were loaded.
+    Catalogs(Vec<Arc<Catalog>>),
 }
 
 /// The task of one turn.
@@ -91,6 +96,9 @@ pub(crate) struct Driver {
     pub(crate) session: Arc<Session>,
     pub(crate) live: Arc<Live>,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// Changes with each token of the session; subscribed to before the session is first looked
+    /// at, so that none is missed.
+    tokens: watch::Receiver<u64>,
     /// The turns before this one, oldest first.
     history: Vec<Transcript>,
     engine: Turn,
@@ -103,9 +111,10 @@ pub(crate) struct Driver {
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     /// Ends the turn's own tasks.
     ended: CancellationToken,
-    /// The catalogs were loaded: what changes in them from now on counts.
-    loaded: bool,
-    lost: bool,
+    /// The catalogs that the model is offered, once they were loaded.
+    offered: Option<Vec<Arc<Catalog>>>,
+    /// The log can no longer be written, and what that means for the turn.
+    lost: Option<LetGo>,
 }
 
 /// What a driver begins with.
@@ -125,6 +134,7 @@ impl Driver {
         let log = Log::new(&context, &begin);
         Self {
             owned: begin.owned,
+            tokens: begin.session.watch(),
             session: begin.session,
             live: begin.live,
             commands: begin.commands,
@@ -138,8 +148,8 @@ impl Driver {
             reports: mpsc::channel(REPORTS),
             ended: context.shutdown.child_token(),
             context,
-            loaded: false,
-            lost: false,
+            offered: None,
+            lost: None,
         }
     }
 
@@ -172,13 +182,12 @@ impl Driver {
     }
 
     async fn run(mut self) -> LetGo {
-        let mut tokens = self.session.watch();
         let mut catalogs = self.context.servers.of(&self.owned.subject).changes();
         let shutdown = self.context.shutdown.clone();
         loop {
-            if self.lost {
+            if let Some(how) = self.lost {
                 self.live.stuck();
-                return self.let_go(LetGo::LogLost);
+                return self.let_go(how);
             }
             if self.engine.is_finished() {
                 return self.let_go(LetGo::Finished);
@@ -189,14 +198,11 @@ impl Driver {
                     self.flush().await;
                     return self.let_go(LetGo::PutDown);
                 }
-                Some(command) = self.commands.recv() => {
-                    self.command(command).await;
-                    tokens = self.session.watch();
-                }
+                Some(command) = self.commands.recv() => self.command(command).await,
                 Some(report) = self.reports.1.recv() => self.report(report).await,
                 () = self.timers.ring() => self.rung().await,
                 () = self.log.due() => self.flush().await,
-                Ok(()) = tokens.changed() => self.token_came().await,
+                Ok(()) = self.tokens.changed() => self.token_came().await,
                 Ok(()) = catalogs.changed() => self.catalogs_changed().await,
                 event = next_of(&mut self.round) => self.round_event(event).await,
             }
@@ -223,7 +229,7 @@ impl Driver {
                 continue;
             }
             self.begin(effect).await;
-            if self.lost {
+            if self.lost.is_some() {
                 // What was begun led to an append that failed: the rest must not begin.
                 return;
             }
@@ -273,10 +279,13 @@ impl Driver {
 
     /// The engine dies of it; what runs is cancelled by its last effects.
     async fn log_lost(&mut self, error: &store::AppendError) {
-        if self.lost {
+        if self.lost.is_some() {
             return;
         }
-        self.lost = true;
+        self.lost = Some(match error {
+            store::AppendError::Lost => LetGo::TakenOver,
+            store::AppendError::Failed(_) => LetGo::LogLost,
+        });
         tracing::error!(turn = %self.owned.turn, %error, "the turn's log cannot be written");
         for effect in self.engine.on(Input::LogLost) {
             Box::pin(self.begin(effect)).await;

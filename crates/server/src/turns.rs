@@ -261,7 +261,7 @@ impl Turns {
         self.context.tasks.spawn(async move {
             let how = driver.await;
             match how {
-                LetGo::Finished | LetGo::PutDown => turns.forget(&running),
+                LetGo::Finished | LetGo::PutDown | LetGo::TakenOver => turns.forget(&running),
                 LetGo::LogLost => turns.take_up_again(running),
             }
         });
@@ -376,9 +376,7 @@ fn refused(error: OpenTurnError) -> Problem {
     match error {
         OpenTurnError::NotFound => Problem::not_found("conversation"),
         // A duplicate has found its turn before it comes here.
-        OpenTurnError::Busy { turn } | OpenTurnError::Duplicate { turn, .. } => {
-            Problem::busy(turn)
-        }
+        OpenTurnError::Busy { turn } | OpenTurnError::Duplicate { turn, .. } => Problem::busy(turn),
         OpenTurnError::WrongParent => Problem::conflict(
             "The conversation went on in another tab. Look at it, then send again.",
         ),

@@ -1,6 +1,6 @@
 //! One call, from the engine's wish to its end.
 
-use std::{sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
 
 use chat::{
     event::{JsonObject, Progress, Target},
@@ -10,6 +10,7 @@ use chat::{
     outcome::Outcome,
     shape::{self, CallResult},
 };
+use futures_util::FutureExt as _;
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -55,9 +56,14 @@ impl CallTask {
             since: Instant::now(),
         };
         let (cancel, ended) = (running.cancel.clone(), ended.clone());
+        let (call, reports) = (self.call, self.reports.clone());
         let tasks = self.context.tasks.clone();
         tasks.spawn(async move {
-            let _ended = ended.run_until_cancelled(Box::pin(self.run(cancel))).await;
+            let run = AssertUnwindSafe(self.run(cancel)).catch_unwind();
+            if let Some(Err(_)) = ended.run_until_cancelled(Box::pin(run)).await {
+                // A call has an outcome whatever happens, or its turn would wait for ever.
+                let _gone = reports.send(Report::Input(never_seen(call))).await;
+            }
         });
         running
     }
@@ -174,6 +180,18 @@ impl CallTask {
 
     async fn tell(&self, input: Input) {
         let _gone = self.reports.send(Report::Input(input)).await;
+    }
+}
+
+/// The end of a call whose end nobody saw.
+fn never_seen(call: CallId) -> Input {
+    let outcome = Outcome::Unknown;
+    let result = CallResult::text(outcome.text_for_model());
+    Input::CallEnded {
+        call,
+        outcome,
+        result,
+        failure: None,
     }
 }
 

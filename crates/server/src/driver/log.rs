@@ -9,6 +9,7 @@ use std::{
 use chat::{
     event::{Delta, Event, Logged},
     ids::TurnId,
+    transcript::Transcript,
 };
 use store::{Append, AppendError, Store};
 
@@ -57,13 +58,16 @@ impl Log {
         if all.is_empty() {
             return Ok(());
         }
-        let (at, events) = (clock::now(), Arc::new(all));
+        let at = clock::now();
+        let transcript = self.finished(at, &all);
+        let events = Arc::new(all);
         let append = Append {
             turn: self.turn.clone(),
             epoch: self.epoch,
             expected_seq: self.seq,
             at,
             events: Arc::clone(&events),
+            transcript,
         };
         let before = std::mem::replace(&mut self.seq, self.store.append(append).await?);
         // The store has let go of them by now; a copy is made only if it had not.
@@ -74,6 +78,19 @@ impl Log {
             .collect();
         self.live.committed(&logged);
         Ok(())
+    }
+
+    /// The transcript as it is after these events, if they finish the turn.
+    fn finished(&self, at: i64, events: &[Event]) -> Option<Transcript> {
+        let Some(Event::TurnFinished { .. }) = events.last() else {
+            return None;
+        };
+        // What readers see already, the deltas that wait included, is found done by `apply`.
+        let mut transcript = self.live.look(|view| view.transcript.clone());
+        for (seq, event) in (self.seq + 1..).zip(events.iter().cloned()) {
+            transcript.apply(&Logged { seq, at, event });
+        }
+        Some(transcript)
     }
 
     /// Shows a delta or progress now, and commits it soon.

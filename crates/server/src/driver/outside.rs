@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chat::{
     effect::Effect,
     event::{CancelBy, Event, ParkReason},
+    ids::Sid,
     input::{Input, Partial, Refusal},
 };
 
@@ -34,45 +35,51 @@ impl Driver {
     /// The owner came, perhaps under another session: a turn that waits for a token goes on with
     /// that one's.
     pub(super) async fn owner_here(&mut self, session: Arc<Session>) {
-        if session.age().is_none() {
-            return;
-        }
-        let rebound = session.sid != self.session.sid;
         let waits = self.held.is_some() || self.parked_for_token();
-        if !waits {
+        if !waits || session.age().is_none() {
             return;
         }
+        // A session that was forgotten and came back is another one, if of the same name.
+        let rebound = !Arc::ptr_eq(&session, &self.session);
+        let sid = (session.sid != self.session.sid).then(|| session.sid.clone());
         if rebound {
+            self.tokens = session.watch();
             self.session = session;
         }
+        self.go_on().await;
+        if rebound && self.parked_for_token() {
+            self.unpark(ParkReason::StaleToken, None, sid).await;
+        }
+    }
+
+    /// A newer token of the session came.
+    pub(super) async fn token_came(&mut self) {
+        self.go_on().await;
+        if self.parked_for_token() {
+            self.unpark(ParkReason::StaleToken, None, None).await;
+        }
+    }
+
+    /// Begins what waited for the owner after a restart.
+    async fn go_on(&mut self) {
         if let Some(held) = self.held.take() {
             self.timers.owner_came();
             self.perform(held).await;
         }
-        if rebound && self.parked_for_token() {
-            let sid = Some(self.session.sid.clone());
-            let reason = ParkReason::StaleToken;
-            self.feed(Input::Unparked {
-                reason,
-                server: None,
-                sid,
-            })
-            .await;
-        }
     }
 
-    pub(super) async fn token_came(&mut self) {
-        let session = Arc::clone(&self.session);
-        self.owner_here(session).await;
-        if self.parked_for_token() {
-            let reason = ParkReason::StaleToken;
-            self.feed(Input::Unparked {
-                reason,
-                server: None,
-                sid: None,
-            })
-            .await;
-        }
+    pub(super) async fn unpark(
+        &mut self,
+        reason: ParkReason,
+        server: Option<String>,
+        sid: Option<Sid>,
+    ) {
+        self.feed(Input::Unparked {
+            reason,
+            server,
+            sid,
+        })
+        .await;
     }
 
     pub(super) fn parked_for_token(&self) -> bool {
@@ -119,6 +126,11 @@ impl Driver {
                     self.log_lost(&error).await;
                 }
             }
+            Report::Catalogs(catalogs) => {
+                let toolbox = Arc::new(self.context.toolbox(catalogs.clone()));
+                self.offered = Some(catalogs);
+                self.feed(Input::CatalogReady(toolbox)).await;
+            }
             Report::Input(input) => self.call_input(input).await,
         }
     }
@@ -143,10 +155,6 @@ impl Driver {
             } => {
                 let running = self.calls.remove(call);
                 call::account(&self.owned, running.as_ref(), *outcome, failure.as_ref());
-                None
-            }
-            Input::CatalogReady(_) => {
-                self.loaded = true;
                 None
             }
             _ => None,

@@ -1,9 +1,9 @@
 //! Model rounds, and the catalogs they are offered.
 
-use std::sync::Arc;
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use chat::{
-    event::{Delta, Event},
+    event::{Delta, Event, ParkReason},
     failure::{Failure, Layer, Retry, RoundFailure},
     ids::RoundId,
     input::{Input, Partial},
@@ -12,6 +12,7 @@ use chat::{
     toolbox::Toolbox,
     transcript::Transcript,
 };
+use futures_util::FutureExt as _;
 use tokio::sync::mpsc;
 use wire::{
     llm::{Round, RoundEvent, RoundRequest},
@@ -42,29 +43,51 @@ impl Driver {
                 };
                 let (catalogs, ()) =
                     tokio::join!(context.servers.load(&session, &scope, said), tell);
-                let toolbox = Arc::new(context.toolbox(catalogs));
-                let _gone = reports
-                    .send(Report::Input(Input::CatalogReady(toolbox)))
-                    .await;
+                catalogs
             };
-            let _ended = ended.run_until_cancelled(load).await;
+            let loading = AssertUnwindSafe(load).catch_unwind();
+            let Some(loaded) = ended.run_until_cancelled(Box::pin(loading)).await else {
+                return;
+            };
+            // Without an answer the turn would wait for ever: it goes on without tools.
+            let catalogs = loaded.unwrap_or_default();
+            let _gone = reports.send(Report::Catalogs(catalogs)).await;
         });
     }
 
+    /// Takes newer catalogs, and those of servers that have become ready. A server that this or
+    /// another session of the user's cannot reach just now keeps its functions: a call says how
+    /// that went.
     pub(super) async fn catalogs_changed(&mut self) {
-        if self.loaded {
-            let catalogs = self.context.servers.of(&self.owned.subject).catalogs();
-            let toolbox = Arc::new(self.context.toolbox(catalogs));
-            self.feed(Input::CatalogReady(toolbox)).await;
+        let Some(before) = &self.offered else { return };
+        let user = self.context.servers.of(&self.owned.subject);
+        let offered: Vec<_> = before.iter().map(|c| c.server.as_str()).collect();
+        let catalogs = user.newest(&offered);
+        let toolbox = Arc::new(self.context.toolbox(catalogs.clone()));
+        self.offered = Some(catalogs);
+        self.feed(Input::CatalogReady(toolbox)).await;
+        for server in self.connected_since() {
+            self.unpark(ParkReason::NeedsConnect, Some(server), None)
+                .await;
         }
     }
 
+    /// The servers that a call waits to be connected, and that have become ready.
+    fn connected_since(&self) -> Vec<String> {
+        let user = self.context.servers.of(&self.owned.subject);
+        self.engine
+            .parked()
+            .filter(|parked| parked.reason == ParkReason::NeedsConnect)
+            .filter(|parked| user.is_ready(parked.server))
+            .map(|parked| parked.server.to_owned())
+            .collect()
+    }
+
     pub(super) fn send_round(&mut self, id: RoundId, toolbox: &Toolbox, tool_choice: ToolChoice) {
-        let messages = self.live.look(|view| {
-            let mut turns: Vec<&Transcript> = self.history.iter().collect();
-            turns.push(&view.transcript);
-            prompt::messages(&self.context.settings.system_prompt, &turns)
-        });
+        // Copied, so that readers need not wait until the request is put together.
+        let this = self.live.look(|view| view.transcript.clone());
+        let turns: Vec<&Transcript> = self.history.iter().chain([&this]).collect();
+        let messages = prompt::messages(&self.context.settings.system_prompt, &turns);
         let request = RoundRequest {
             model: &self.owned.model,
             messages: &messages,
