@@ -10,6 +10,9 @@ use url::Url;
 
 pub use source::{Layered, Source};
 
+/// The longest duration that can be set: a week.
+const LONGEST: Duration = Duration::from_hours(7 * 24);
+
 /// Everything an operator can set.
 ///
 /// Each field is the environment variable of its name in capitals, with `TOOLGATE_` before it
@@ -259,7 +262,9 @@ impl Reader<'_> {
         parse_duration(&text).ok_or_else(|| {
             invalid(
                 key,
-                format!("{text:?} is not a duration above 0 such as 500ms, 90s, 30m or 1h"),
+                format!(
+                    "{text:?} is not a duration from 1ms to 168h, such as 500ms, 90s, 30m or 1h"
+                ),
             )
         })
     }
@@ -315,7 +320,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "h" => Duration::from_secs(number.checked_mul(3600)?),
         _ => return None,
     };
-    (!duration.is_zero()).then_some(duration)
+    (!duration.is_zero() && duration <= LONGEST).then_some(duration)
 }
 
 fn invalid(key: &str, problem: impl Into<String>) -> ConfigError {
