@@ -45,7 +45,8 @@ pub enum Input {
         /// Which call.
         call: CallId,
     },
-    /// The call certainly was not executed.
+    /// The call certainly was not executed; nothing more comes of it. After `CallAccepted` that is
+    /// no longer certain, and the call ends `protocol_error`.
     CallRefused {
         /// Which call.
         call: CallId,

@@ -25,6 +25,8 @@ const TURN_LIMIT: &str =
     "Not run: this turn may make no more calls. Answer with what you have and say what is missing.";
 const ROUND_LIMIT: &str = "Not run: too many calls at once. Ask again for those that are still \
                            needed, fewer at once.";
+const REFUSED_LATE: &str = "The server took the call and then refused it. It may have had an \
+                            effect; check before repeating it.";
 
 impl Turn {
     /// Records the calls of a round, with the outcome of those that will not run and the questions
@@ -70,11 +72,9 @@ impl Turn {
 
     pub(super) fn call_refused(&mut self, call: CallId, refusal: Refusal, failure: Failure) {
         match self.call_state(call) {
+            // It is the call's last word all the same, and no proof that nothing ran.
             Some(CallState::Running) if self.live.accepted.contains(&call) => {
-                self.stray(
-                    Some(call),
-                    "A refusal came after the server had accepted the call.",
-                );
+                self.end_call(call, Outcome::ProtocolError, REFUSED_LATE, Some(failure));
             }
             Some(CallState::Running) if self.state.cancelling.is_some() => {
                 self.end_call(call, Outcome::Cancelled, super::cancel::NOT_RUN, None);

@@ -357,17 +357,23 @@ fn a_refusal_for_good_is_the_outcome() {
 }
 
 #[test]
-fn after_acceptance_no_refusal_counts() {
-    for refusal in [Refusal::StaleToken, Refusal::SessionGone, Refusal::Denied] {
+fn a_refusal_after_acceptance_is_the_end_and_no_restart() {
+    for refusal in [
+        Refusal::StaleToken,
+        Refusal::NeedsConnect,
+        Refusal::Denied,
+        Refusal::TooLarge,
+        Refusal::SessionGone,
+        Refusal::HeaderMismatch,
+    ] {
         let mut conversation = Conversation::calling(&["alpha__free"]);
         is(
             &conversation.all([accepted(1), refused(1, refusal)]),
-            "record notice",
+            "record call.finished 1 protocol_error, round.started 2.1 auto
+             send round 2 auto",
         );
-        assert!(
-            conversation
-                .on(ended(1, Outcome::Ok))
-                .starts_with("record call.finished 1 ok")
-        );
+        let finished = conversation.finished(1);
+        assert_eq!(finished.failure, Some(failure(Layer::Pomerium)));
+        assert!(finished.result.shown.contains("may have had an effect"));
     }
 }

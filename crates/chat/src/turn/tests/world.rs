@@ -280,15 +280,12 @@ impl World {
     }
 
     fn refuse(&mut self, n: u8, refusal: Refusal) {
-        let open: Vec<CallId> = self
-            .running
-            .iter()
-            .filter(|call| !self.accepted.contains(call))
-            .copied()
-            .collect();
-        if let Some(call) = pick(&open, n) {
+        if let Some(call) = pick(&self.running, n) {
+            // The last word of the call, also after its acceptance.
             self.running.retain(|running| *running != call);
-            self.startable.insert(call);
+            if !self.accepted.contains(&call) {
+                self.startable.insert(call);
+            }
             self.on(refused(call.0, refusal));
         }
     }
@@ -316,12 +313,9 @@ impl World {
             Input::RoundEnded { round, .. } | Input::RoundFailed { round, .. } => {
                 self.request == Some(*round)
             }
-            Input::CallAccepted { call } | Input::CallEnded { call, .. } => {
-                self.running.contains(call)
-            }
-            Input::CallRefused { call, .. } => {
-                self.running.contains(call) && !self.accepted.contains(call)
-            }
+            Input::CallAccepted { call }
+            | Input::CallEnded { call, .. }
+            | Input::CallRefused { call, .. } => self.running.contains(call),
             Input::Answered { question, .. } => self
                 .turn
                 .open_questions()
