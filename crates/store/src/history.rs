@@ -302,7 +302,7 @@ async fn transcript(
 }
 
 /// Folds a turn's log, event by event.
-pub(crate) async fn fold(
+async fn fold(
     conn: &mut SqliteConnection,
     turn: &TurnId,
     tasks: &TaskTracker,

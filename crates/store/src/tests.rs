@@ -6,11 +6,12 @@ mod history;
 mod turn_log;
 
 use chat::{
-    event::{CallFinished, CatalogReady, Delta, Event, FunctionEntry, TurnStarted},
+    event::{CallFinished, CatalogReady, Delta, Event, FunctionEntry, Logged, TurnStarted},
     ids::{CallId, ConversationId, RoundId, Sid, Subject, TurnId},
     outcome::{Outcome, TurnEnd},
     policy::Policy,
     shape::CallResult,
+    transcript::{End, Transcript},
 };
 use serde_json::json;
 use sqlx::{Connection, SqliteConnection};
@@ -53,7 +54,23 @@ impl Db {
     }
 
     async fn append(&self, turn: &str, seq: u64, events: Vec<Event>) -> Result<u64, AppendError> {
-        self.store.append(append(turn, seq, events)).await
+        let mut append = append(turn, seq, events);
+        if append.transcript.is_some()
+            && let Some(mut log) = self.store.log(&ana(), &turn.into(), 0).await.unwrap()
+            && log.len() as u64 == seq
+        {
+            log.extend(
+                (seq + 1..)
+                    .zip(append.events.iter().cloned())
+                    .map(|(seq, event)| Logged {
+                        seq,
+                        at: append.at,
+                        event,
+                    }),
+            );
+            append.transcript = Some(Transcript::fold(&log));
+        }
+        self.store.append(append).await
     }
 
     /// The names of a turn's events, as its owner sees them.
@@ -109,13 +126,25 @@ fn following(turn: &str, parent: &str, at: i64) -> NewTurn {
     new
 }
 
+/// With `turn.finished` the transcript says little more than that it is finished.
 fn append(turn: &str, expected_seq: u64, events: Vec<Event>) -> Append {
+    let transcript =
+        matches!(events.last(), Some(Event::TurnFinished { .. })).then(|| Transcript {
+            seq: expected_seq.saturating_add(events.len() as u64),
+            end: Some(End {
+                end: TurnEnd::Answered,
+                failure: None,
+                at: 2_000,
+            }),
+            ..Transcript::default()
+        });
     Append {
         turn: turn.into(),
         epoch: 1,
         expected_seq,
         at: 2_000,
         events: events.into(),
+        transcript,
     }
 }
 

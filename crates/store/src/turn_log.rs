@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat::{
-    event::{Event, Logged, TurnStarted},
+    event::{Event, TurnStarted},
     ids::{ConversationId, Sid, Subject, TurnId},
     transcript::Transcript,
 };
@@ -11,7 +11,6 @@ use chat::{
 use crate::{
     Store,
     error::StoreError,
-    history::fold,
     turn_writes::{Appending, Opening, TakingOver},
 };
 
@@ -81,6 +80,9 @@ pub struct Append {
     /// What happened. After `turn.finished` comes nothing. Shared, so that the caller can show
     /// readers the same events afterwards without a copy.
     pub events: Arc<Vec<Event>>,
+    /// With `turn.finished`, and only with it: the fold of the whole log, these events included.
+    /// The caller has it, and the end of a turn must not wait for those who read.
+    pub transcript: Option<Transcript>,
 }
 
 /// Why nothing was appended.
@@ -130,14 +132,11 @@ impl Store {
     /// Appends to a turn's log, all or nothing, and returns the number of its last event.
     ///
     /// A turn has one writer, which waits for the answer to one append before it makes the next.
-    /// With `turn.finished`, which is the last event of its append, the transcript is stored.
+    /// With `turn.finished`, which is the last event of its append, the transcript is stored; one
+    /// that is missing, or that is not of this log's length and finished, fails the append.
     pub async fn append(&self, append: Append) -> Result<u64, AppendError> {
-        let transcript = match append.events.last() {
-            Some(Event::TurnFinished { .. }) => Some(self.fold_with(&append).await?),
-            Some(_) | None => None,
-        };
-        let heavy = transcript.is_some() || append.events.iter().any(may_be_large);
-        let encode = move || Appending::encode(append, transcript.as_ref());
+        let heavy = append.transcript.is_some() || append.events.iter().any(may_be_large);
+        let encode = move || Appending::encode(append);
         let appending = if heavy {
             let encoded = self.0.tasks.spawn_blocking(encode).await;
             encoded.map_err(|error| StoreError::body("an append", error))??
@@ -151,25 +150,6 @@ impl Store {
     /// finished.
     pub async fn take_over(&self, turn: &TurnId) -> Result<Option<Taken>, StoreError> {
         self.0.writer.write(TakingOver { turn: turn.clone() }).await
-    }
-
-    /// The transcript as it will be with the append. What it is folded from outside the
-    /// transaction stays what it is, because a log only grows; that it is the whole log by then,
-    /// the append checks.
-    async fn fold_with(&self, append: &Append) -> Result<Transcript, AppendError> {
-        let mut conn = self.0.readers.acquire().await.map_err(StoreError::from)?;
-        let mut transcript = fold(&mut conn, &append.turn, &self.0.tasks).await?;
-        if transcript.seq != append.expected_seq {
-            return Err(AppendError::Lost);
-        }
-        for (seq, event) in (append.expected_seq + 1..).zip(append.events.iter()) {
-            transcript.apply(&Logged {
-                seq,
-                at: append.at,
-                event: event.clone(),
-            });
-        }
-        Ok(transcript)
     }
 }
 

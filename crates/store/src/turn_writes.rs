@@ -5,7 +5,6 @@ use chat::{
     ids::{ConversationId, Sid, TurnId},
     outcome::TurnEnd,
     prompt,
-    transcript::Transcript,
 };
 use sqlx::SqliteConnection;
 
@@ -159,30 +158,16 @@ pub(crate) struct Appending {
 }
 
 impl Appending {
-    /// `transcript` is the fold of the log with the append, if that finishes the turn.
-    pub(crate) fn encode(
-        append: Append,
-        transcript: Option<&Transcript>,
-    ) -> Result<Self, StoreError> {
+    pub(crate) fn encode(append: Append) -> Result<Self, StoreError> {
+        let end = ending(&append)?;
         let Append {
             turn,
             epoch,
             expected_seq,
             at,
             events,
+            transcript: _,
         } = append;
-        let end = match (events.iter().find_map(end_of), transcript) {
-            (Some(end), Some(transcript)) => {
-                Some((end_name(end)?, Body::encode("a transcript", transcript)?))
-            }
-            (Some(_), None) => {
-                return Err(StoreError::body(
-                    "an append",
-                    "it goes on after turn.finished",
-                ));
-            }
-            (None, _) => None,
-        };
         let sid = events.iter().rev().find_map(sid_of).cloned();
         let rows = events
             .iter()
@@ -257,6 +242,31 @@ impl Write for Appending {
             self.finish(conn, end).await?;
         }
         Ok(last_seq)
+    }
+}
+
+/// How the append ends the turn, if it does, and the transcript, which has to be that of the end.
+fn ending(append: &Append) -> Result<Option<(String, Body)>, StoreError> {
+    let refused = |why: &'static str| Err(StoreError::body("an append", why));
+    let last_seq = append
+        .expected_seq
+        .saturating_add(append.events.len() as u64);
+    let end = match append.events.split_last() {
+        Some((_, before)) if before.iter().any(|event| end_of(event).is_some()) => {
+            return refused("it goes on after turn.finished");
+        }
+        Some((last, _)) => end_of(last),
+        None => None,
+    };
+    match (end, &append.transcript) {
+        (None, None) => Ok(None),
+        (Some(end), Some(transcript)) if transcript.seq == last_seq && !transcript.is_open() => {
+            let transcript = Body::encode("a transcript", transcript)?;
+            Ok(Some((end_name(end)?, transcript)))
+        }
+        (Some(_), Some(_)) => refused("its transcript is not that of the finished turn"),
+        (Some(_), None) => refused("it finishes the turn without a transcript"),
+        (None, Some(_)) => refused("it has a transcript and does not finish the turn"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Opening turns, appending, taking over.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use chat::{event::Event, ids::Sid};
 use futures_util::future::join_all;
@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use super::{
     Db, ana, append, call_finished, delta, finished, following, large_catalog, new_turn, notice,
 };
-use crate::{AppendError, OpenTurnError, Opened, Taken};
+use crate::{Append, AppendError, OpenTurnError, Opened, StoreError, Taken};
 
 #[tokio::test]
 async fn a_log_is_read_as_it_was_written() {
@@ -98,6 +98,50 @@ async fn nothing_follows_the_end() {
     assert_eq!(db.store.take_over(&"t".into()).await.unwrap(), None);
     assert_eq!(db.store.take_over(&"nowhere".into()).await.unwrap(), None);
     assert_eq!(db.names("t").await, ["turn.started", "turn.finished"]);
+}
+
+#[tokio::test]
+async fn a_turn_ends_while_readers_hold_every_connection() {
+    let db = Db::new().await;
+    db.open_turn("t").await;
+    let readers = &db.store.0.readers;
+    let held = join_all((0..readers.options().get_max_connections()).map(|_| readers.acquire()));
+    let held: Vec<_> = held.await.into_iter().map(Result::unwrap).collect();
+    assert!(readers.try_acquire().is_none());
+    let end = db
+        .store
+        .append(append("t", 1, vec![notice("last"), finished()]));
+    let ended = tokio::time::timeout(Duration::from_secs(5), end).await;
+    assert_eq!(ended.expect("it waits for readers").unwrap(), 3);
+    drop(held);
+    assert_eq!(db.store.open_turns().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn only_the_end_comes_with_a_transcript_and_never_without() {
+    let db = Db::new().await;
+    db.open_turn("t").await;
+    let good = append("t", 1, vec![notice("last"), finished()]);
+    let other = |change: fn(&mut Append)| {
+        let mut bad = good.clone();
+        change(&mut bad);
+        bad
+    };
+    let bad = [
+        other(|append| append.transcript = None),
+        other(|append| append.transcript.as_mut().unwrap().seq = 2),
+        other(|append| append.transcript.as_mut().unwrap().seq = 4),
+        other(|append| append.transcript.as_mut().unwrap().end = None),
+        other(|append| append.events = vec![notice("no"), notice("end")].into()),
+    ];
+    for bad in bad {
+        let refused = db.store.append(bad).await;
+        let Err(AppendError::Failed(StoreError::Body { .. })) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(db.names("t").await, ["turn.started"]);
+    }
+    assert_eq!(db.store.append(good).await.unwrap(), 3);
 }
 
 #[tokio::test]
