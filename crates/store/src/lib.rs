@@ -13,6 +13,7 @@
 
 mod error;
 mod history;
+mod log_read;
 mod turn_log;
 
 mod turn_writes;

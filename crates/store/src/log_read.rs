@@ -1,0 +1,150 @@
+//! Reading turn logs: as they are, folded, and the whole result of one call.
+
+use chat::{
+    event::{CallFinished, Event, Logged},
+    ids::{CallId, Subject, TurnId},
+    transcript::Transcript,
+};
+use futures_util::TryStreamExt;
+use sqlx::SqliteConnection;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    Store,
+    body::{Stored, count, stored_count},
+    error::StoreError,
+};
+
+impl Store {
+    /// The events of a turn whose number is larger than `after`; all with 0, which is as
+    /// much as the limits of a turn let it become. `None` when the user has no such turn.
+    pub async fn log(
+        &self,
+        subject: &Subject,
+        turn: &TurnId,
+        after: u64,
+    ) -> Result<Option<Vec<Logged>>, StoreError> {
+        let mut tx = self.0.readers.begin().await?;
+        if !owns_turn(&mut tx, subject, turn).await? {
+            return Ok(None);
+        }
+        let mut events = Events::read(&mut tx, turn, after, &self.0.tasks);
+        let mut log = Vec::new();
+        while let Some(logged) = events.next().await? {
+            log.push(logged);
+        }
+        Ok(Some(log))
+    }
+
+    /// How a call of a turn ended, with the whole result as the server gave it. `None` when the
+    /// user has no such turn, or its log no end of such a call.
+    pub async fn call_result(
+        &self,
+        subject: &Subject,
+        turn: &TurnId,
+        call: CallId,
+    ) -> Result<Option<CallFinished>, StoreError> {
+        let row: Option<(i64, Option<String>, Option<Vec<u8>>)> = sqlx::query_as(
+            "SELECT e.size, e.body, b.body FROM events e \
+             JOIN turns t ON t.id = e.turn_id \
+             LEFT JOIN blobs b ON b.hash = e.blob_hash \
+             WHERE e.turn_id = $1 AND t.subject = $2 \
+             AND e.type = 'call.finished' AND e.call_id = $3 \
+             ORDER BY e.seq LIMIT 1",
+        )
+        .bind(turn.as_str())
+        .bind(subject.as_str())
+        .bind(i64::from(call.0))
+        .fetch_optional(&self.0.readers)
+        .await?;
+        let Some((size, inline, packed)) = row else {
+            return Ok(None);
+        };
+        let event = Stored {
+            size,
+            inline,
+            packed,
+        }
+        .decode("an event", &self.0.tasks)
+        .await?;
+        Ok(if let Event::CallFinished(finished) = event {
+            Some(finished)
+        } else {
+            None
+        })
+    }
+}
+
+/// Folds a turn's log, event by event.
+pub(crate) async fn fold(
+    conn: &mut SqliteConnection,
+    turn: &TurnId,
+    tasks: &TaskTracker,
+) -> Result<Transcript, StoreError> {
+    let mut transcript = Transcript::default();
+    let mut events = Events::read(conn, turn, 0, tasks);
+    while let Some(logged) = events.next().await? {
+        transcript.apply(&logged);
+    }
+    Ok(transcript)
+}
+
+async fn owns_turn(
+    conn: &mut SqliteConnection,
+    subject: &Subject,
+    turn: &TurnId,
+) -> Result<bool, StoreError> {
+    let (turns,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM turns WHERE id = $1 AND subject = $2")
+            .bind(turn.as_str())
+            .bind(subject.as_str())
+            .fetch_one(conn)
+            .await?;
+    Ok(turns > 0)
+}
+
+/// `seq`, `at`, `size`, `body`, the blob's body.
+type EventColumns = (i64, i64, i64, Option<String>, Option<Vec<u8>>);
+
+/// The events of a log, read one by one: bodies are many times what is made of them.
+struct Events<'a> {
+    rows: futures_util::stream::BoxStream<'a, Result<EventColumns, sqlx::Error>>,
+    tasks: &'a TaskTracker,
+}
+
+impl<'a> Events<'a> {
+    fn read(
+        conn: &'a mut SqliteConnection,
+        turn: &'a TurnId,
+        after: u64,
+        tasks: &'a TaskTracker,
+    ) -> Self {
+        let rows = sqlx::query_as(
+            "SELECT e.seq, e.at, e.size, e.body, b.body FROM events e \
+             LEFT JOIN blobs b ON b.hash = e.blob_hash \
+             WHERE e.turn_id = $1 AND e.seq > $2 ORDER BY e.seq",
+        )
+        .bind(turn.as_str())
+        .bind(count(after))
+        .fetch(conn);
+        Self { rows, tasks }
+    }
+
+    async fn next(&mut self) -> Result<Option<Logged>, StoreError> {
+        let Some((seq, at, size, inline, packed)) = self.rows.try_next().await? else {
+            return Ok(None);
+        };
+        let event = Stored {
+            size,
+            inline,
+            packed,
+        }
+        .decode("an event", self.tasks)
+        .await?;
+        Ok(Some(Logged {
+            seq: stored_count(seq),
+            at,
+            event,
+        }))
+    }
+}
