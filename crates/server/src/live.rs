@@ -91,6 +91,12 @@ impl Live {
         });
     }
 
+    /// Says that nobody drives the turn any more, although it has not ended.
+    pub(crate) fn let_go_of(&self) {
+        self.stuck();
+        self.close();
+    }
+
     /// Says that nothing will change any more.
     pub(crate) fn close(&self) {
         self.change(|view| view.closed = true);

@@ -1,33 +1,36 @@
 //! The running turns: begun, found, stopped, taken up again.
 
+mod post;
 mod recovery;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    panic::AssertUnwindSafe,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use chat::{
-    event::{Answer, CancelBy, TurnStarted},
+    event::{Answer, CancelBy},
     ids::{ConversationId, QuestionId, Subject, TurnId},
-    input::Input,
-    limits,
     transcript::{CallState, Transcript},
-    turn::Turn,
 };
 use dashmap::DashMap;
-use store::{NewTurn, OpenTurnError};
+use futures_util::FutureExt as _;
+use store::OpenTurn;
 use tokio::sync::{Notify, mpsc};
-use uuid::Uuid;
 
 use crate::{
-    clock,
     context::Context,
-    driver::{Begin, COMMANDS, Command, Driver, LetGo, Owned},
+    driver::{COMMANDS, Command, LetGo, Owned},
     error::Problem,
     live::Live,
     tokens::Session,
 };
 
-/// Bytes of the id that a page gives a message: a UUID, with room.
-const MESSAGE_ID_BYTES: usize = 64;
+pub use post::{Post, Posted};
 
 /// How long the list of models is waited for before a turn is refused.
 const MODELS_WAIT: Duration = Duration::from_secs(10);
@@ -39,6 +42,8 @@ pub struct Turns {
     /// The endpoint's first model, once it was asked for.
     model: tokio::sync::OnceCell<String>,
     configured_model: Option<String>,
+    /// Held while a turn is opened, so that the limits are counted one message after another.
+    posting: tokio::sync::Mutex<()>,
     /// A driver has let go of its turn.
     left: Notify,
 }
@@ -55,26 +60,8 @@ pub struct Running {
     /// What its readers see.
     pub live: Arc<Live>,
     commands: mpsc::Sender<Command>,
-}
-
-/// A message as it was posted.
-#[derive(Clone, Debug)]
-pub struct Post {
-    /// The conversation; a new one if none.
-    pub conversation: Option<ConversationId>,
-    /// The message's id, made by the page, unique per user: posting it twice is harmless.
-    pub message_id: String,
-    /// The message.
-    pub message: String,
-}
-
-/// Where a posted message ended up.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
-pub struct Posted {
-    /// The conversation.
-    pub conversation: ConversationId,
-    /// The turn that answers it.
-    pub turn: TurnId,
+    /// A stop was asked for while nobody drove the turn.
+    cancel_wanted: AtomicBool,
 }
 
 impl Turns {
@@ -85,81 +72,9 @@ impl Turns {
             running: DashMap::new(),
             model: tokio::sync::OnceCell::new(),
             configured_model: model,
+            posting: tokio::sync::Mutex::default(),
             left: Notify::new(),
         }
-    }
-
-    /// Begins a turn with a message of a user's.
-    pub async fn post(
-        self: &Arc<Self>,
-        session: &Arc<Session>,
-        post: Post,
-    ) -> Result<Posted, Problem> {
-        check(&post)?;
-        self.room_for(&session.subject)?;
-        let model = self.model().await?;
-        let subject = &session.subject;
-        let conversation = match &post.conversation {
-            Some(conversation) => conversation.clone(),
-            None => ConversationId(Uuid::now_v7().to_string()),
-        };
-        let path = match self.context.store.turns(subject, &conversation).await? {
-            Some(path) => path,
-            None if post.conversation.is_none() => Vec::new(),
-            None => return Err(Problem::not_found("conversation")),
-        };
-        let turn = TurnId(Uuid::now_v7().to_string());
-        let started = TurnStarted {
-            conversation: conversation.clone(),
-            parent: path.last().map(|row| row.turn.clone()),
-            message: post.message,
-            model: model.clone(),
-            sid: session.sid.clone(),
-        };
-        let opened = self
-            .context
-            .store
-            .open_turn(NewTurn {
-                subject: subject.clone(),
-                message_id: post.message_id,
-                turn: turn.clone(),
-                at: clock::now(),
-                started: started.clone(),
-            })
-            .await;
-        let opened = match opened {
-            Ok(opened) => opened,
-            Err(OpenTurnError::Duplicate { turn, conversation }) => {
-                return Ok(Posted { conversation, turn });
-            }
-            Err(error) => return Err(refused(error)),
-        };
-        let log = self
-            .context
-            .store
-            .log(subject, &turn, 0)
-            .await?
-            .unwrap_or_default();
-        let owned = Owned {
-            turn: turn.clone(),
-            subject: subject.clone(),
-            conversation: conversation.clone(),
-            model,
-        };
-        let (running, commands) = Running::new(&owned, Live::new(&log));
-        let begin = Begin {
-            owned,
-            session: Arc::clone(session),
-            live: Arc::clone(&running.live),
-            commands,
-            history: path.into_iter().map(|row| row.transcript).collect(),
-            epoch: opened.epoch,
-            seq: opened.seq,
-        };
-        let engine = Turn::new(self.context.settings.limits);
-        let driver = Driver::new(Arc::clone(&self.context), begin, engine);
-        self.run(running, driver.start(Input::Start(started)));
-        Ok(Posted { conversation, turn })
     }
 
     /// The user's running turn of that id.
@@ -220,34 +135,6 @@ impl Turns {
         }
     }
 
-    fn room_for(&self, subject: &Subject) -> Result<(), Problem> {
-        let settings = &self.context.settings;
-        if self.context.shutdown.is_cancelled() {
-            return Err(Problem::shutting_down());
-        }
-        let working: Vec<_> = self
-            .running
-            .iter()
-            .filter(|running| running.is_working())
-            .collect();
-        if working.len() >= settings.max_turns {
-            return Err(Problem::too_many_turns(format!(
-                "Toolgate is answering {} questions at once, which is all it may.",
-                settings.max_turns
-            )));
-        }
-        let own = working
-            .iter()
-            .filter(|running| running.subject == *subject)
-            .count();
-        if own >= settings.max_turns_per_user {
-            return Err(Problem::too_many_turns(format!(
-                "{own} of your conversations are being answered, which is all you may have at once."
-            )));
-        }
-        Ok(())
-    }
-
     /// Runs a driver; when it has to let go of a log that could not be written, the turn is taken
     /// up again.
     fn run(
@@ -259,7 +146,11 @@ impl Turns {
             .insert(running.turn.clone(), Arc::clone(&running));
         let turns = Arc::clone(self);
         self.context.tasks.spawn(async move {
-            let how = driver.await;
+            let driven = AssertUnwindSafe(driver).catch_unwind().await;
+            let how = driven.unwrap_or_else(|_| {
+                running.live.let_go_of();
+                LetGo::LogLost
+            });
             match how {
                 LetGo::Finished | LetGo::PutDown | LetGo::TakenOver => turns.forget(&running),
                 LetGo::LogLost => turns.take_up_again(running),
@@ -284,13 +175,32 @@ impl Running {
             conversation: owned.conversation.clone(),
             live: Arc::new(live),
             commands,
+            cancel_wanted: AtomicBool::new(false),
         };
         (Arc::new(running), receiver)
     }
 
-    /// Asks the turn to stop.
+    /// A turn that could not be taken up yet.
+    fn without_driver(open: &OpenTurn) -> Arc<Self> {
+        let owned = Owned {
+            turn: open.turn.clone(),
+            subject: open.subject.clone(),
+            conversation: open.conversation.clone(),
+            model: String::new(),
+        };
+        let (running, _closed) = Self::new(&owned, Live::new(&[]));
+        running.live.let_go_of();
+        running
+    }
+
+    /// Asks the turn to stop. One whose log cannot be written just now is stopped when it can.
     pub async fn cancel(&self) -> Result<(), Problem> {
-        self.command(Command::Cancel(CancelBy::User)).await
+        let told = self.command(Command::Cancel(CancelBy::User)).await;
+        if told.is_err() && self.live.look(|view| view.stuck) {
+            self.cancel_wanted.store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        told
     }
 
     /// Answers a question of the turn's. Only one that is still open can be answered.
@@ -349,37 +259,4 @@ fn waits_for_person(transcript: &Transcript) -> bool {
         }
     }
     waits
-}
-
-fn check(post: &Post) -> Result<(), Problem> {
-    if post.message.trim().is_empty() {
-        return Err(Problem::bad_request("The message is empty."));
-    }
-    if post.message.len() > limits::MESSAGE_BYTES {
-        return Err(Problem::too_large(limits::MESSAGE_BYTES));
-    }
-    let id = &post.message_id;
-    if id.is_empty() || id.len() > MESSAGE_ID_BYTES || !id.is_ascii() {
-        return Err(Problem::bad_request(
-            "`message_id` must be 1 to 64 ASCII characters.",
-        ));
-    }
-    if let Some(conversation) = &post.conversation
-        && Uuid::parse_str(conversation.as_str()).is_err()
-    {
-        return Err(Problem::not_found("conversation"));
-    }
-    Ok(())
-}
-
-fn refused(error: OpenTurnError) -> Problem {
-    match error {
-        OpenTurnError::NotFound => Problem::not_found("conversation"),
-        // A duplicate has found its turn before it comes here.
-        OpenTurnError::Busy { turn } | OpenTurnError::Duplicate { turn, .. } => Problem::busy(turn),
-        OpenTurnError::WrongParent => Problem::conflict(
-            "The conversation went on in another tab. Look at it, then send again.",
-        ),
-        OpenTurnError::Failed(error) => Problem::not_saved(&error),
-    }
 }

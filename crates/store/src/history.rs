@@ -110,6 +110,23 @@ impl Store {
         ))
     }
 
+    /// The turn that a message of the user's opened, with its conversation. `None` when no message
+    /// of that id was posted.
+    pub async fn posted(
+        &self,
+        subject: &Subject,
+        message_id: &str,
+    ) -> Result<Option<(TurnId, ConversationId)>, StoreError> {
+        let row: Option<(String, String)> = sqlx::query_as(
+            "SELECT id, conversation_id FROM turns WHERE subject = $1 AND message_id = $2",
+        )
+        .bind(subject.as_str())
+        .bind(message_id)
+        .fetch_optional(&self.0.readers)
+        .await?;
+        Ok(row.map(|(turn, conversation)| (TurnId(turn), ConversationId(conversation))))
+    }
+
     /// The conversations of a user, the last used first: at most `limit`, and at most
     /// [`CONVERSATIONS_PAGE`], that come after `before` (a row's [`cursor`](ConversationRow::cursor)).
     pub async fn conversations(

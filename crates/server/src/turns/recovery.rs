@@ -1,9 +1,12 @@
 //! Turns that a restart interrupted, or whose log could not be written for a while.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use chat::{
-    event::TurnStarted,
+    event::{CancelBy, TurnStarted},
     ids::{Sid, TurnId},
     turn::Turn,
 };
@@ -11,7 +14,7 @@ use store::{OpenTurn, StoreError};
 
 use super::{Running, Turns};
 use crate::{
-    driver::{Begin, Driver, Owned},
+    driver::{Begin, Command, Driver, Owned},
     live::Live,
 };
 
@@ -26,7 +29,10 @@ impl Turns {
     pub async fn recover(self: &Arc<Self>) -> Result<(), StoreError> {
         for open in self.context.store.open_turns().await? {
             if let Err(error) = self.take_up(&open).await {
-                tracing::error!(turn = %open.turn, %error, "a turn cannot be taken up");
+                tracing::error!(turn = %open.turn, %error, "a turn cannot be taken up yet");
+                let nobody = Running::without_driver(&open);
+                self.running.insert(open.turn.clone(), Arc::clone(&nobody));
+                self.take_up_again(nobody);
             }
         }
         Ok(())
@@ -41,7 +47,14 @@ impl Turns {
             loop {
                 tokio::time::sleep(wait).await;
                 match turns.try_again(&lost.turn).await {
-                    Ok(()) => return,
+                    Ok(()) => {
+                        if lost.cancel_wanted.load(Ordering::Relaxed)
+                            && let Some(running) = turns.find(&lost.subject, &lost.turn)
+                        {
+                            running.tell(Command::Cancel(CancelBy::User));
+                        }
+                        return;
+                    }
                     Err(error) => {
                         tracing::warn!(turn = %lost.turn, %error, "still cannot take the turn up");
                     }

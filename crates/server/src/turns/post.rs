@@ -1,0 +1,218 @@
+//! Posted messages: each begins a turn, once.
+
+use std::sync::Arc;
+
+use chat::{
+    event::{Event, Logged, TurnStarted},
+    ids::{ConversationId, Subject, TurnId},
+    input::Input,
+    limits,
+    turn::Turn,
+};
+use store::{NewTurn, OpenTurnError, Opened, TurnRow};
+use uuid::Uuid;
+
+use super::{Running, Turns};
+use crate::{
+    clock,
+    driver::{Begin, Driver, Owned},
+    error::Problem,
+    live::Live,
+    tokens::Session,
+};
+
+/// Bytes of the id that a page gives a message: a UUID, with room.
+const MESSAGE_ID_BYTES: usize = 64;
+
+/// A message as it was posted.
+#[derive(Clone, Debug)]
+pub struct Post {
+    /// The conversation; a new one if none.
+    pub conversation: Option<ConversationId>,
+    /// The message's id, made by the page, unique per user: posting it twice is harmless.
+    pub message_id: String,
+    /// The message.
+    pub message: String,
+}
+
+/// Where a posted message ended up.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Posted {
+    /// The conversation.
+    pub conversation: ConversationId,
+    /// The turn that answers it.
+    pub turn: TurnId,
+}
+
+impl Turns {
+    /// Begins a turn with a message of a user's.
+    pub async fn post(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        post: Post,
+    ) -> Result<Posted, Problem> {
+        check(&post)?;
+        let (subject, store) = (&session.subject, &self.context.store);
+        if let Some((turn, conversation)) = store.posted(subject, &post.message_id).await? {
+            return Ok(Posted { conversation, turn });
+        }
+        let model = self.model().await?;
+        let (turns, session) = (Arc::clone(self), Arc::clone(session));
+        // In a task of its own: a browser that goes away in the middle must not leave a turn that
+        // is open and that nobody drives.
+        let open = async move { turns.open(&session, post, model).await };
+        let opening = self.context.tasks.spawn(open);
+        opening
+            .await
+            .unwrap_or_else(|error| Err(Problem::internal(&error)))
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        post: Post,
+        model: String,
+    ) -> Result<Posted, Problem> {
+        let _posting = self.posting.lock().await;
+        let subject = &session.subject;
+        self.room_for(subject)?;
+        let (conversation, path) = self.conversation_of(subject, &post).await?;
+        let owned = Owned {
+            turn: TurnId(Uuid::now_v7().to_string()),
+            subject: subject.clone(),
+            conversation: conversation.clone(),
+            model,
+        };
+        let started = TurnStarted {
+            conversation,
+            parent: path.last().map(|row| row.turn.clone()),
+            message: post.message,
+            model: owned.model.clone(),
+            sid: session.sid.clone(),
+        };
+        let at = clock::now();
+        let new = NewTurn {
+            subject: subject.clone(),
+            message_id: post.message_id,
+            turn: owned.turn.clone(),
+            at,
+            started: started.clone(),
+        };
+        let opened = match self.context.store.open_turn(new).await {
+            Ok(opened) => opened,
+            Err(OpenTurnError::Duplicate { turn, conversation }) => {
+                return Ok(Posted { conversation, turn });
+            }
+            Err(error) => return Err(refused(error)),
+        };
+        let posted = Posted {
+            conversation: owned.conversation.clone(),
+            turn: owned.turn.clone(),
+        };
+        self.drive(session, owned, opened, (at, started, path));
+        Ok(posted)
+    }
+
+    /// The conversation a message goes to, and the turns before it.
+    async fn conversation_of(
+        &self,
+        subject: &Subject,
+        post: &Post,
+    ) -> Result<(ConversationId, Vec<TurnRow>), Problem> {
+        let Some(conversation) = &post.conversation else {
+            return Ok((ConversationId(Uuid::now_v7().to_string()), Vec::new()));
+        };
+        let path = self.context.store.turns(subject, conversation).await?;
+        let path = path.ok_or_else(|| Problem::not_found("conversation"))?;
+        Ok((conversation.clone(), path))
+    }
+
+    fn drive(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        owned: Owned,
+        opened: Opened,
+        (at, started, path): (i64, TurnStarted, Vec<TurnRow>),
+    ) {
+        let event = Event::TurnStarted(started.clone());
+        let first = Logged {
+            seq: opened.seq,
+            at,
+            event,
+        };
+        let (running, commands) = Running::new(&owned, Live::new(&[first]));
+        let begin = Begin {
+            owned,
+            session: Arc::clone(session),
+            live: Arc::clone(&running.live),
+            commands,
+            history: path.into_iter().map(|row| row.transcript).collect(),
+            epoch: opened.epoch,
+            seq: opened.seq,
+        };
+        let engine = Turn::new(self.context.settings.limits);
+        let driver = Driver::new(Arc::clone(&self.context), begin, engine);
+        self.run(running, driver.start(Input::Start(started)));
+    }
+
+    fn room_for(&self, subject: &Subject) -> Result<(), Problem> {
+        let settings = &self.context.settings;
+        if self.context.shutdown.is_cancelled() {
+            return Err(Problem::shutting_down());
+        }
+        let working: Vec<_> = self
+            .running
+            .iter()
+            .filter(|running| running.is_working())
+            .collect();
+        if working.len() >= settings.max_turns {
+            return Err(Problem::too_many_turns(format!(
+                "Toolgate is answering {} questions at once, which is all it may.",
+                settings.max_turns
+            )));
+        }
+        let own = working
+            .iter()
+            .filter(|running| running.subject == *subject)
+            .count();
+        if own >= settings.max_turns_per_user {
+            return Err(Problem::too_many_turns(format!(
+                "{own} of your conversations are being answered, which is all you may have at once."
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn check(post: &Post) -> Result<(), Problem> {
+    if post.message.trim().is_empty() {
+        return Err(Problem::bad_request("The message is empty."));
+    }
+    if post.message.len() > limits::MESSAGE_BYTES {
+        return Err(Problem::too_large(limits::MESSAGE_BYTES));
+    }
+    let id = &post.message_id;
+    if id.is_empty() || id.len() > MESSAGE_ID_BYTES || !id.is_ascii() {
+        return Err(Problem::bad_request(
+            "`message_id` must be 1 to 64 ASCII characters.",
+        ));
+    }
+    if let Some(conversation) = &post.conversation
+        && Uuid::parse_str(conversation.as_str()).is_err()
+    {
+        return Err(Problem::not_found("conversation"));
+    }
+    Ok(())
+}
+
+fn refused(error: OpenTurnError) -> Problem {
+    match error {
+        OpenTurnError::NotFound => Problem::not_found("conversation"),
+        // A duplicate has found its turn before it comes here.
+        OpenTurnError::Busy { turn } | OpenTurnError::Duplicate { turn, .. } => Problem::busy(turn),
+        OpenTurnError::WrongParent => Problem::conflict(
+            "The conversation went on in another tab. Look at it, then send again.",
+        ),
+        OpenTurnError::Failed(error) => Problem::not_saved(&error),
+    }
+}
