@@ -125,4 +125,6 @@ pub enum TimerId {
     CancelGrace,
     /// The time a parked call waits.
     Parked(CallId),
+    /// The time a question waits.
+    Question(QuestionId),
 }

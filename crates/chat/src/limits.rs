@@ -35,6 +35,9 @@ pub const CANCEL_GRACE: Duration = Duration::from_secs(3);
 /// How long a parked call waits for its owner.
 pub const PARKED: Duration = Duration::from_mins(30);
 
+/// How long a question waits for its answer: the person may be asleep, not gone.
+pub const QUESTION: Duration = Duration::from_hours(24);
+
 /// How often a call may be parked: a server that refuses every token must not be asked for ever.
 pub const PARKINGS: u32 = 2;
 

@@ -226,6 +226,7 @@ impl Turn {
             TimerId::Retry(round) => self.retry_round(round),
             TimerId::CancelGrace => self.grace_over(),
             TimerId::Parked(call) => self.parked_too_long(call),
+            TimerId::Question(question) => self.unanswered(question),
         }
     }
 

@@ -25,6 +25,8 @@ const TURN_LIMIT: &str =
     "Not run: this turn may make no more calls. Answer with what you have and say what is missing.";
 const ROUND_LIMIT: &str = "Not run: too many calls at once. Ask again for those that are still \
                            needed, fewer at once.";
+const UNANSWERED: &str = "Not run: nobody answered within 24 hours whether it may run. Do not try \
+                          it again unless the user asks.";
 const REFUSED_LATE: &str = "The server took the call and then refused it. It may have had an \
                             effect; check before repeating it.";
 
@@ -130,8 +132,7 @@ impl Turn {
     }
 
     pub(super) fn answered(&mut self, question: QuestionId, answer: Answer) {
-        let asking = self.open_questions().find(|(open, _)| *open == question);
-        let Some((_, call)) = asking else {
+        let Some(call) = self.asking(question) else {
             self.stray(
                 None,
                 "An answer came for a question that is not open any more.",
@@ -143,8 +144,16 @@ impl Turn {
             Answer::Deny { reason } => Some(denied_text(reason)),
         };
         self.record(Event::QuestionAnswered { question, answer });
+        self.clear_timer(TimerId::Question(question));
         if let Some(text) = denied {
             self.end_call(call, Outcome::DeniedByUser, text, None);
+        }
+    }
+
+    /// Nobody answered a question in time.
+    pub(super) fn unanswered(&mut self, question: QuestionId) {
+        if let Some(call) = self.asking(question) {
+            self.end_call(call, Outcome::DeniedByUser, UNANSWERED, None);
         }
     }
 
@@ -188,6 +197,10 @@ impl Turn {
             }) => {
                 let question = QuestionId(self.state.questions + 1);
                 self.record(Event::QuestionAsked { question, call });
+                // A turn that is being stopped takes the question back at once.
+                if self.state.cancelling.is_none() {
+                    self.set_timer(TimerId::Question(question), limits::QUESTION);
+                }
             }
             Some(Plan::Run {
                 policy: Policy::Allow,
@@ -269,6 +282,13 @@ impl Turn {
                         Do without the tool.";
             self.end_call(call, Outcome::ProtocolError, text, Some(failure));
         }
+    }
+
+    /// The call that waits for the answer to an open question.
+    fn asking(&self, question: QuestionId) -> Option<CallId> {
+        self.open_questions()
+            .find(|(open, _)| *open == question)
+            .map(|(_, call)| call)
     }
 
     fn call_state(&self, call: CallId) -> Option<CallState> {

@@ -3,6 +3,7 @@
 use crate::{
     effect::Effect,
     event::Event,
+    ids::QuestionId,
     input::TimerId,
     limits::{self, TurnLimits},
     outcome::Outcome,
@@ -25,7 +26,7 @@ impl Turn {
     /// [`Effect::LoadCatalog`]: no call is started and no round is sent before its
     /// [`crate::input::Input::CatalogReady`]. Until then the turn takes every other input (an
     /// answer, a cancel) as always, so a driver can hold the effects back for as long as it likes
-    /// and still stop the turn cleanly. Timers of parked calls begin anew.
+    /// and still stop the turn cleanly. Timers of parked calls and of questions begin anew.
     pub fn replay<'a>(
         limits: TurnLimits,
         events: impl IntoIterator<Item = &'a Event>,
@@ -64,6 +65,10 @@ impl Turn {
         }
         for call in self.calls_in(CallState::is_parked) {
             self.set_timer(TimerId::Parked(call), limits::PARKED);
+        }
+        let open: Vec<QuestionId> = self.open_questions().map(|(question, _)| question).collect();
+        for question in open {
+            self.set_timer(TimerId::Question(question), limits::QUESTION);
         }
     }
 }

@@ -113,7 +113,8 @@ fn a_person_is_asked_and_says_yes() {
     let mut conversation = Conversation::asking();
     is(
         &conversation.on(calls_for(1, &["alpha__asked"])),
-        "record round.finished 1 calls, call.requested 1, question.asked 1 of 1",
+        "record round.finished 1 calls, call.requested 1, question.asked 1 of 1
+         set timer Question(QuestionId(1)) 86400s",
     );
     assert_eq!(
         conversation.turn.open_questions().collect::<Vec<_>>(),
@@ -123,6 +124,7 @@ fn a_person_is_asked_and_says_yes() {
     is(
         &conversation.on(approve(1)),
         r#"record question.answered 1, call.started 1.1
+           clear timer Question(QuestionId(1))
            start call 1: alpha.asked {"n":1}"#,
     );
     assert!(!conversation.turn.waits_only_for_person());
@@ -135,7 +137,9 @@ fn a_person_is_asked_and_says_no() {
     is(
         &conversation.all([deny(2, "too dear"), deny(1, " ")]),
         "record question.answered 2, call.finished 2 denied_by_user
+         clear timer Question(QuestionId(2))
          record question.answered 1, call.finished 1 denied_by_user, round.started 2.1 auto
+         clear timer Question(QuestionId(1))
          send round 2 auto",
     );
     assert!(
@@ -149,6 +153,20 @@ fn a_person_is_asked_and_says_no() {
 }
 
 #[test]
+fn a_question_that_nobody_answers_in_time_is_a_no() {
+    let mut conversation = Conversation::calling(&["alpha__asked"]);
+    let ring = || Input::Timer(TimerId::Question(QuestionId(1)));
+    is(
+        &conversation.on(ring()),
+        "record call.finished 1 denied_by_user, round.started 2.1 auto
+         send round 2 auto",
+    );
+    let shown = &conversation.finished(1).result.shown;
+    assert!(shown.contains("nobody answered within 24 hours"), "{shown}");
+    is(&conversation.all([ring(), approve(1)]), "record notice");
+}
+
+#[test]
 fn an_approved_call_waits_for_a_slot() {
     let calls = [
         "alpha__free",
@@ -158,7 +176,11 @@ fn an_approved_call_waits_for_a_slot() {
         "alpha__asked",
     ];
     let mut conversation = Conversation::calling(&calls);
-    is(&conversation.on(approve(1)), "record question.answered 1");
+    is(
+        &conversation.on(approve(1)),
+        "record question.answered 1
+         clear timer Question(QuestionId(1))",
+    );
     is(
         &conversation.on(ended(1, Outcome::Ok)),
         r#"record call.finished 1 ok, call.started 5.1

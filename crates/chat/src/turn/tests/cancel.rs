@@ -34,6 +34,7 @@ fn stopping_cancels_what_is_with_nobody_at_once_and_waits_for_the_rest() {
     is(
         &conversation.on(USER),
         "record turn.cancelling user, call.finished 1 cancelled, call.finished 6 cancelled
+         clear timer Question(QuestionId(1))
          clear timer Parked(CallId(1))
          cancel call 4
          cancel call 5
@@ -89,7 +90,8 @@ fn a_turn_that_waits_only_for_a_person_stops_at_once() {
     let mut conversation = Conversation::calling(&["alpha__asked"]);
     is(
         &conversation.on(Input::Cancel(CancelBy::Recovery)),
-        "record turn.cancelling recovery, call.finished 1 cancelled, turn.finished interrupted",
+        "record turn.cancelling recovery, call.finished 1 cancelled, turn.finished interrupted
+         clear timer Question(QuestionId(1))",
     );
 }
 
@@ -169,6 +171,7 @@ fn a_lost_log_lets_go_of_everything_without_a_word() {
         &conversation.on(Input::LogLost),
         "cancel call 1
          cancel call 2
+         clear timer Question(QuestionId(1))
          clear timer Parked(CallId(3))",
     );
     assert!(conversation.turn.is_finished());

@@ -102,9 +102,17 @@ fn a_call_that_was_only_asked_for_starts_when_the_owner_is_back() {
 #[test]
 fn a_question_keeps_waiting() {
     let mut conversation = Conversation::calling(&["alpha__asked"]);
-    is(&conversation.crash(), "load catalog");
+    is(
+        &conversation.crash(),
+        "set timer Question(QuestionId(1)) 86400s
+         load catalog",
+    );
     assert!(conversation.turn.waits_only_for_person());
-    is(&conversation.on(approve(1)), "record question.answered 1");
+    is(
+        &conversation.on(approve(1)),
+        "record question.answered 1
+         clear timer Question(QuestionId(1))",
+    );
     is(
         &conversation.on(BACK()),
         r#"record call.started 1.1

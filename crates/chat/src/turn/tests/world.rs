@@ -303,9 +303,10 @@ impl World {
             Stale::Refused(n, refusal) => refused(call(n), *refusal),
             Stale::Ended(n) => ended(call(n), Outcome::Ok),
             Stale::Answered(n) => approve(of(n, self.told.questions)),
-            Stale::Timer(n) => match n % 3 {
+            Stale::Timer(n) => match n % 4 {
                 0 => Input::Timer(TimerId::CancelGrace),
                 1 => Input::Timer(TimerId::Retry(RoundId(round(n)))),
+                2 => Input::Timer(TimerId::Question(QuestionId(of(n, self.told.questions)))),
                 _ => timer_parked(call(n)),
             },
         };
@@ -356,7 +357,8 @@ impl World {
         let begins = |effect: &Effect| {
             !matches!(
                 effect,
-                Effect::LoadCatalog | Effect::SetTimer(TimerId::Parked(_), _)
+                Effect::LoadCatalog
+                    | Effect::SetTimer(TimerId::Parked(_) | TimerId::Question(_), _)
             )
         };
         assert!(
