@@ -22,8 +22,8 @@ use crate::{Dice, World, world::tell};
 const LANES: u64 = 3;
 /// The pause between two words of the model: an answer takes up to a second.
 const MODEL_DELAY: Duration = Duration::from_millis(2);
-/// The longest that a SIGTERM may take: Toolgate gives its turns 5 s to be put down.
-const TERM_LIMIT: Duration = Duration::from_secs(8);
+/// The longest that an end may take: after SIGTERM, Toolgate gives its turns 5 s to be put down.
+const END_LIMIT: Duration = Duration::from_secs(8);
 
 /// How a process is made to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,13 +61,13 @@ impl Trial {
             .flat_map(|_| [world.ana(), world.ben()])
             .map(|user| tasks.spawn(Lane::new(user, dice.any(), stop.clone()).run()))
             .collect();
-        let mut in_start = 0;
+        let mut ends = Vec::new();
         for _ in 0..self.kills {
             if lanes.iter().any(JoinHandle::is_finished) {
                 // One has failed, and says why below.
                 break;
             }
-            in_start += self.end_once(&mut world, &mut dice).await;
+            ends.push(self.end_once(&mut world, &mut dice).await);
         }
         stop.cancel();
         let mut kept = Vec::new();
@@ -78,39 +78,61 @@ impl Trial {
             }
         }
         let mut summary = verdict::judge(&world, &kept).await;
-        summary.kills = self.kills;
-        summary.in_start = in_start;
-        drop(kept);
+        summary.kills = ends.len();
+        summary.in_start = ends
+            .iter()
+            .filter(|end| end.point == Point::Starting)
+            .count();
+        summary.longest_end = ends.iter().map(|end| end.took).max().unwrap_or_default();
         world.finish().await;
         summary.took = begun.elapsed();
         summary
     }
 
-    /// Lets the process run for a moment, ends it, and starts it again; returns how many times it
-    /// was ended before it was ready.
-    async fn end_once(self, world: &mut World, dice: &mut Dice) -> u32 {
+    /// Lets the process run for a while, ends it, and starts it again.
+    async fn end_once(self, world: &mut World, dice: &mut Dice) -> End {
         let toolgate = world.toolgate();
-        let before_ready = self.how == How::Kill && dice.once_in(6);
-        if before_ready {
-            // It runs; the one kill that is counted hits its successor.
+        let point = if self.how == How::Kill && dice.once_in(6) {
+            // The kill that is counted hits the successor of the one that runs.
             toolgate.kill().await;
             toolgate.launch();
             sleep(Duration::from_millis(dice.between(0, 150))).await;
+            Point::Starting
         } else {
-            sleep(Duration::from_millis(dice.between(5, 900))).await;
-        }
+            // Some while turns are being recovered, some when they have gone on for a while.
+            let longest = if dice.once_in(2) { 300 } else { 2500 };
+            sleep(Duration::from_millis(dice.between(5, longest))).await;
+            Point::Running
+        };
+        let begun = Instant::now();
         match self.how {
             How::Kill => toolgate.kill().await,
             How::Terminate => {
-                let (status, took) = toolgate.terminate().await;
+                let status = toolgate.terminate().await;
                 assert!(status.success(), "after SIGTERM: {status}");
-                assert!(took < TERM_LIMIT, "SIGTERM took {took:?}");
             }
         }
+        let took = begun.elapsed();
+        assert!(took < END_LIMIT, "it took {took:?} to end");
         sleep(Duration::from_millis(dice.between(0, 60))).await;
         toolgate.start().await;
-        u32::from(before_ready)
+        End { point, took }
     }
+}
+
+/// One end of the process.
+struct End {
+    point: Point,
+    took: Duration,
+}
+
+/// Where it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Point {
+    /// Not ready yet: it may have been recovering turns.
+    Starting,
+    /// Ready.
+    Running,
 }
 
 /// Says how to repeat a trial that failed.

@@ -87,19 +87,17 @@ impl ToolgateProcess {
         child.kill().await.expect("kill -9");
     }
 
-    /// Sends SIGTERM, and waits until it ends by itself: how, and how long that took.
-    pub async fn terminate(&mut self) -> (ExitStatus, Duration) {
+    /// Sends SIGTERM, and waits until it has ended by itself; how it did.
+    pub async fn terminate(&mut self) -> ExitStatus {
         let mut child = self.child.take().expect("it does not run");
         let id = child.id().expect("it has not been waited for");
-        let begun = Instant::now();
         let sent = Command::new("kill")
             .args(["-TERM", &id.to_string()])
             .status()
             .await;
         assert!(sent.is_ok_and(|status| status.success()), "kill -TERM {id}");
         let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
-        let status = ended.expect("SIGTERM has no effect").expect("its status");
-        (status, begun.elapsed())
+        ended.expect("SIGTERM has no effect").expect("its status")
     }
 
     /// What all starts of it wrote so far, standard output and error together.

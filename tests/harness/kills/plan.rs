@@ -57,7 +57,7 @@ impl Plan {
         Self {
             id: format!("{:016x}", dice.any()),
             rounds,
-            words: dice.between(5, 400),
+            words: dice.between(5, 250),
             stop_after: dice
                 .once_in(8)
                 .then(|| usize::try_from(dice.between(2, 25)).unwrap_or_default()),
@@ -113,7 +113,7 @@ impl Step {
     fn roll(dice: &mut Dice) -> Self {
         match dice.between(0, 13) {
             0..=2 => Self::Quick,
-            3..=6 => Self::Slow(dice.between(10_000, 150_000)),
+            3..=6 => Self::Slow(dice.between(20_000, 300_000)),
             7..=9 => Self::Write,
             10 => Self::Denied,
             11 => Self::Broken,

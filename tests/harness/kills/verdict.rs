@@ -1,30 +1,37 @@
 //! What must hold after a trial.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     time::{Duration, Instant},
 };
 
 use chat::{
     event::{Event, Logged},
-    ids::{CallId, ConversationId},
+    ids::{CallId, ConversationId, TurnId},
     outcome::{Outcome, TurnEnd},
     prompt,
     transcript::Transcript,
 };
+use demo::pomerium::DemoUser;
+use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{lane::Kept, plan};
 use crate::{Journal, JournalCall, PATIENCE, World};
 
+/// Conversations that a list holds: a longer one is cut.
+const LISTED: usize = 100;
+
 /// What a trial was made of.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     /// How many times the process was ended.
-    pub kills: u32,
+    pub kills: usize,
     /// How many of these before it was ready.
-    pub in_start: u32,
+    pub in_start: usize,
+    /// How long it took to end, at most.
+    pub longest_end: Duration,
     /// How long the trial took.
     pub took: Duration,
     /// Conversations.
@@ -66,6 +73,7 @@ impl fmt::Display for Summary {
             self.in_start,
             self.took.as_secs_f64()
         )?;
+        writeln!(f, "longest end    {:.2} s", self.longest_end.as_secs_f64())?;
         writeln!(f, "conversations  {}", self.conversations)?;
         writeln!(f, "turns          {} {:?}", self.turns(), self.ends)?;
         writeln!(f, "calls          {} {:?}", self.calls(), self.outcomes)?;
@@ -86,7 +94,7 @@ pub(super) async fn judge(world: &World, kept: &[Kept]) -> Summary {
     for kept in kept {
         let log = kept.user.log(&kept.posted.turn).await;
         let transcript = kept.user.turn(&kept.posted.turn).await;
-        judge_log(kept, &log);
+        judge_log(&kept.posted.turn, &kept.seen, &log);
         assert_eq!(
             Transcript::fold(&log),
             transcript,
@@ -116,8 +124,7 @@ async fn settled_journal(world: &World) -> Journal {
 }
 
 /// Numbered without gaps, ended once, and in it all that its reader saw.
-fn judge_log(kept: &Kept, log: &[Logged]) {
-    let turn = &kept.posted.turn;
+fn judge_log(turn: &TurnId, seen: &[Logged], log: &[Logged]) {
     for (expected, logged) in (1..).zip(log) {
         assert_eq!(logged.seq, expected, "a gap in the log of {turn}");
     }
@@ -128,10 +135,10 @@ fn judge_log(kept: &Kept, log: &[Logged]) {
     let last = log.last().map(|logged| logged.event.name());
     assert_eq!(last, Some("turn.finished"), "{turn}");
     let numbered: HashMap<u64, &Logged> = log.iter().map(|logged| (logged.seq, logged)).collect();
-    for seen in &kept.seen {
+    for event in seen {
         assert_eq!(
-            numbered.get(&seen.seq),
-            Some(&seen),
+            numbered.get(&event.seq),
+            Some(&event),
             "{turn}: a reader saw what is not in the log"
         );
     }
@@ -139,11 +146,7 @@ fn judge_log(kept: &Kept, log: &[Logged]) {
         .iter()
         .filter(|logged| logged.event.is_structural())
         .count();
-    assert_eq!(
-        kept.seen.len(),
-        structural,
-        "{turn}: a reader missed events"
-    );
+    assert_eq!(seen.len(), structural, "{turn}: a reader missed events");
 }
 
 fn judge_end(kept: &Kept, transcript: &Transcript, summary: &mut Summary) {
@@ -216,6 +219,22 @@ async fn judge_conversations(kept: &[Kept], summary: &mut Summary) {
         turns.push(kept);
     }
     summary.conversations = conversations.len();
+    for who in DemoUser::ALL {
+        let mut own = kept.iter().filter(|kept| kept.user.who == who).peekable();
+        let Some(user) = own.peek().map(|kept| &kept.user) else {
+            continue;
+        };
+        let listed: Vec<Value> = user.get_json("/api/conversations").await;
+        let listed: BTreeSet<_> = listed
+            .iter()
+            .filter_map(|row| row.get("id")?.as_str())
+            .collect();
+        let known: BTreeSet<_> = own.map(|kept| kept.posted.conversation.as_str()).collect();
+        assert!(
+            listed.len() == LISTED || listed == known,
+            "{who:?} has {listed:?}, and began {known:?}"
+        );
+    }
     for (id, known) in conversations {
         let Some(first) = known.first() else { continue };
         let whole = first.user.conversation(id).await;
@@ -295,4 +314,140 @@ impl<'a> Witness<'a> {
 fn name(value: &impl serde::Serialize) -> String {
     let value = serde_json::to_value(value).unwrap_or_default();
     value.as_str().unwrap_or("none").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use chat::{event::CallFinished, shape::CallResult};
+    use serde_json::json;
+
+    use super::*;
+
+    const MARK: &str = "[kill-0-0-0]";
+
+    fn log(events: Vec<Event>) -> Vec<Logged> {
+        (1..)
+            .zip(events)
+            .map(|(seq, event)| Logged { seq, at: 0, event })
+            .collect()
+    }
+
+    fn finished() -> Event {
+        Event::TurnFinished {
+            end: TurnEnd::Answered,
+            failure: None,
+        }
+    }
+
+    fn discarded() -> Event {
+        Event::RoundDiscarded {
+            round: chat::ids::RoundId(1),
+        }
+    }
+
+    fn judge_alone(seen: &[Logged], log: &[Logged]) {
+        judge_log(&TurnId::from("t"), seen, log);
+    }
+
+    fn saw(outcomes: &[&str]) -> Journal {
+        let calls = outcomes.iter().map(|outcome| JournalCall {
+            id: String::new(),
+            tool: "read_query".to_owned(),
+            arguments: json!({ "query": MARK }),
+            outcome: Some((*outcome).to_owned()),
+        });
+        Journal {
+            calls: calls.collect(),
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a gap in the log")]
+    fn a_gap_is_found() {
+        let mut log = log(vec![discarded(), finished()]);
+        log[1].seq = 3;
+        judge_alone(&[], &log);
+    }
+
+    #[test]
+    #[should_panic(expected = "has to end once")]
+    fn a_second_end_is_found() {
+        let log = log(vec![finished(), finished()]);
+        judge_alone(&log, &log);
+    }
+
+    #[test]
+    #[should_panic(expected = "a reader saw what is not in the log")]
+    fn an_event_that_was_shown_and_lost_is_found() {
+        let shown = log(vec![discarded(), finished()]);
+        judge_alone(&shown, &log(vec![finished()]));
+    }
+
+    #[test]
+    #[should_panic(expected = "a reader missed events")]
+    fn an_event_that_was_never_shown_is_found() {
+        let log = log(vec![discarded(), finished()]);
+        judge_alone(&log[1..], &log);
+    }
+
+    #[test]
+    #[should_panic(expected = "started twice")]
+    fn a_call_that_ran_twice_is_found() {
+        Witness::of(&saw(&["ok", "ok"]));
+    }
+
+    #[test]
+    #[should_panic(expected = "in no log")]
+    fn a_call_that_nobody_logged_is_found() {
+        Witness::of(&saw(&["ok"])).nothing_is_left();
+    }
+
+    #[test]
+    fn an_outcome_that_the_witness_contradicts_is_found() {
+        let (ran, failed, idle) = (saw(&["ok"]), saw(&["error"]), saw(&[]));
+        let fits = |journal, outcome, starts| {
+            std::panic::catch_unwind(|| Witness::of(journal).hears(MARK, outcome, starts)).is_ok()
+        };
+        assert!(fits(&ran, Outcome::Ok, 1) && !fits(&failed, Outcome::Ok, 1));
+        assert!(!fits(&idle, Outcome::Ok, 1));
+        assert!(fits(&failed, Outcome::ToolError, 1) && !fits(&ran, Outcome::ToolError, 1));
+        assert!(fits(&ran, Outcome::Unknown, 1) && fits(&idle, Outcome::Unknown, 1));
+        assert!(fits(&idle, Outcome::DeniedByUser, 0) && !fits(&ran, Outcome::DeniedByUser, 0));
+        assert!(!fits(&idle, Outcome::UnknownFunction, 1));
+        assert!(!fits(&ran, Outcome::Cancelled, 0));
+        assert!(!fits(&idle, Outcome::Unavailable, 1));
+    }
+
+    #[test]
+    #[should_panic(expected = "calls without outcome")]
+    fn a_call_without_outcome_is_found() {
+        let requested = json!({
+            "type": "call.requested", "call": 1, "round": 1, "model_id": "a", "function": "f",
+            "arguments": MARK,
+        });
+        let requested = serde_json::from_value(requested).unwrap();
+        let (journal, mut summary) = (saw(&[]), Summary::default());
+        judge_calls(
+            &log(vec![requested]),
+            &mut Witness::of(&journal),
+            &mut summary,
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "never asked for")]
+    fn an_outcome_of_no_call_is_found() {
+        let finished = Event::CallFinished(CallFinished {
+            call: CallId(1),
+            outcome: Outcome::Ok,
+            result: CallResult::text("done"),
+            failure: None,
+        });
+        let (journal, mut summary) = (saw(&[]), Summary::default());
+        judge_calls(
+            &log(vec![finished]),
+            &mut Witness::of(&journal),
+            &mut summary,
+        );
+    }
 }
