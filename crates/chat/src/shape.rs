@@ -15,9 +15,13 @@ const OMITTED_STEPS: usize = 32;
 /// The result of a call: as the server gave it, as the model gets it, and the steps between.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CallResult {
-    /// The server's result (MCP `CallToolResult`), verbatim; null when there was none.
+    /// The server's result (MCP `CallToolResult`), verbatim; null when there was none, and when it
+    /// is kept aside.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub raw: Value,
+    /// Its size in bytes of JSON when it is kept aside: ask for the call's result.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raw_bytes: Option<u64>,
     /// What the model is shown.
     pub shown: String,
     /// What was done to `raw` to make `shown`.
@@ -76,6 +80,7 @@ pub fn shape(raw: Value, limit: usize) -> CallResult {
     }
     CallResult {
         raw,
+        raw_bytes: None,
         shown: text,
         steps,
     }
@@ -93,6 +98,7 @@ impl CallResult {
     pub fn text(shown: impl Into<String>) -> Self {
         Self {
             raw: Value::Null,
+            raw_bytes: None,
             shown: shown.into(),
             steps: Vec::new(),
         }

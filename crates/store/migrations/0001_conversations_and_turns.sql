@@ -8,6 +8,8 @@
 -- conversations   what one user owns: a tree of turns
 -- turns           one row a turn; all but its birth is a projection of its log
 -- events          the turn log, append-only: the one source that everything else is derived from
+-- results         of `call.finished` the server's result, when it is too large for a row: nothing that
+--                 is derived from the log shows it, so it is not read with the log
 -- transcripts     the fold of the log of each finished turn, written with its `turn.finished`
 -- blobs           zstd-compressed bodies by the SHA-256 of their plain bytes, each stored once
 
@@ -64,6 +66,14 @@ CREATE TABLE events (
     preview   TEXT,
     PRIMARY KEY (turn_id, seq),
     CHECK ((body IS NULL) = (blob_hash IS NOT NULL))
+) STRICT;
+
+CREATE TABLE results (
+    turn_id   TEXT NOT NULL,
+    seq       INTEGER NOT NULL, -- of the `call.finished` whose body lacks it
+    blob_hash TEXT NOT NULL REFERENCES blobs (hash),
+    PRIMARY KEY (turn_id, seq),
+    FOREIGN KEY (turn_id, seq) REFERENCES events (turn_id, seq)
 ) STRICT;
 
 CREATE TABLE transcripts (

@@ -1,13 +1,15 @@
 //! An event as a row.
 
 use chat::{
-    event::Event,
+    event::{CallFinished, Event},
     ids::{CallId, TurnId},
+    shape::CallResult,
 };
+use serde_json::Value;
 use sqlx::SqliteConnection;
 
 use crate::{
-    body::{Body, count},
+    body::{Body, count, stored_count},
     error::StoreError,
 };
 
@@ -16,14 +18,21 @@ pub(crate) struct EventRow {
     name: &'static str,
     call: Option<CallId>,
     body: Body,
+    /// The result that the body lacks.
+    result: Option<Body>,
 }
 
 impl EventRow {
     pub(crate) fn encode(event: &Event) -> Result<Self, StoreError> {
+        let (body, result) = match set_aside(event)? {
+            Some((event, result)) => (Body::encode("an event", &event)?, Some(result)),
+            None => (Body::encode("an event", event)?, None),
+        };
         Ok(Self {
             name: event.name(),
             call: call_of(event),
-            body: Body::encode("an event", event)?,
+            body,
+            result,
         })
     }
 
@@ -48,10 +57,58 @@ impl EventRow {
         .bind(columns.body)
         .bind(columns.blob_hash)
         .bind(columns.preview)
+        .execute(&mut *conn)
+        .await?;
+        match &self.result {
+            Some(result) => insert_result(conn, turn, seq, result).await,
+            None => Ok(()),
+        }
+    }
+}
+
+async fn insert_result(
+    conn: &mut SqliteConnection,
+    turn: &TurnId,
+    seq: u64,
+    result: &Body,
+) -> Result<(), sqlx::Error> {
+    result.store_blob(&mut *conn).await?;
+    sqlx::query("INSERT INTO results (turn_id, seq, blob_hash) VALUES ($1, $2, $3)")
+        .bind(turn.as_str())
+        .bind(count(seq))
+        .bind(result.columns().blob_hash)
         .execute(conn)
         .await
         .map(drop)
-    }
+}
+
+/// The event without the server's result, and the result, when that is too large for a row.
+fn set_aside(event: &Event) -> Result<Option<(Event, Body)>, StoreError> {
+    let Event::CallFinished(finished) = event else {
+        return Ok(None);
+    };
+    let CallFinished {
+        call,
+        outcome,
+        result,
+        failure,
+    } = finished;
+    let raw = Body::encode("a result", &result.raw)?;
+    let Body::Blob { size, .. } = raw else {
+        return Ok(None);
+    };
+    let rest = CallFinished {
+        call: *call,
+        outcome: *outcome,
+        result: CallResult {
+            raw: Value::Null,
+            raw_bytes: Some(stored_count(size)),
+            shown: result.shown.clone(),
+            steps: result.steps.clone(),
+        },
+        failure: failure.clone(),
+    };
+    Ok(Some((Event::CallFinished(rest), raw)))
 }
 
 /// The call that an event is about.

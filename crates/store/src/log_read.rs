@@ -17,7 +17,9 @@ use crate::{
 
 impl Store {
     /// The events of a turn whose number is larger than `after`; all with 0, which is as
-    /// much as the limits of a turn let it become. `None` when the user has no such turn.
+    /// much as the limits of a turn let it become. Of a large result it has the size
+    /// ([`CallResult::raw_bytes`](chat::shape::CallResult::raw_bytes)); the rest is for
+    /// [`call_result`](Self::call_result). `None` when the user has no such turn.
     pub async fn log(
         &self,
         subject: &Subject,
@@ -44,10 +46,12 @@ impl Store {
         turn: &TurnId,
         call: CallId,
     ) -> Result<Option<CallFinished>, StoreError> {
-        let row: Option<(i64, Option<String>, Option<Vec<u8>>)> = sqlx::query_as(
-            "SELECT e.size, e.body, b.body FROM events e \
+        let row: Option<ResultColumns> = sqlx::query_as(
+            "SELECT e.size, e.body, b.body, rb.size, rb.body FROM events e \
              JOIN turns t ON t.id = e.turn_id \
              LEFT JOIN blobs b ON b.hash = e.blob_hash \
+             LEFT JOIN results r ON r.turn_id = e.turn_id AND r.seq = e.seq \
+             LEFT JOIN blobs rb ON rb.hash = r.blob_hash \
              WHERE e.turn_id = $1 AND t.subject = $2 \
              AND e.type = 'call.finished' AND e.call_id = $3 \
              ORDER BY e.seq LIMIT 1",
@@ -57,23 +61,39 @@ impl Store {
         .bind(i64::from(call.0))
         .fetch_optional(&self.0.readers)
         .await?;
-        let Some((size, inline, packed)) = row else {
+        let Some((size, inline, packed, raw_size, raw)) = row else {
             return Ok(None);
         };
         let event = Stored {
             size,
             inline,
             packed,
+        };
+        let event = event.decode("an event", &self.0.tasks).await?;
+        let Event::CallFinished(mut finished) = event else {
+            return Ok(None);
+        };
+        if finished.result.raw_bytes.take().is_some() {
+            let raw = Stored {
+                size: raw_size.unwrap_or(0),
+                inline: None,
+                packed: raw,
+            };
+            finished.result.raw = raw.decode("a result", &self.0.tasks).await?;
         }
-        .decode("an event", &self.0.tasks)
-        .await?;
-        Ok(if let Event::CallFinished(finished) = event {
-            Some(finished)
-        } else {
-            None
-        })
+        Ok(Some(finished))
     }
 }
+
+/// `size`, `body` and the blob's body of the event; `size` and `body` of the blob of its result,
+/// null when that is not kept aside.
+type ResultColumns = (
+    i64,
+    Option<String>,
+    Option<Vec<u8>>,
+    Option<i64>,
+    Option<Vec<u8>>,
+);
 
 /// Folds a turn's log, event by event.
 pub(crate) async fn fold(

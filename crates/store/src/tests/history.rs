@@ -1,9 +1,12 @@
 //! What a user reads, and what another user does not.
 
-use chat::{event::Event, ids::CallId, outcome::TurnEnd, transcript::Transcript};
+use chat::{
+    event::Event, ids::CallId, outcome::TurnEnd, shape::CallResult, transcript::Transcript,
+};
+use serde_json::Value;
 
 use super::{Db, ana, append, ben, call_finished, delta, finished, following, new_turn};
-use crate::{AppendError, ConversationRow, OpenTurnError};
+use crate::{AppendError, ConversationRow, OpenTurnError, StoreError};
 
 /// The fold of a turn's log as it is read.
 async fn folded(db: &Db, turn: &str) -> Transcript {
@@ -181,14 +184,10 @@ async fn the_turns_of_a_conversation_are_the_path_to_the_newest() {
 async fn the_whole_result_of_a_call_is_kept() {
     let db = Db::new().await;
     db.open_turn("t").await;
-    db.append(
-        "t",
-        1,
-        vec![call_finished(1, 300_000), call_finished(2, 20)],
-    )
-    .await
-    .unwrap();
-    for (call, bytes) in [(1, 300_000), (2, 20)] {
+    let sizes = [(1, 300_000), (2, 20), (3, 300_000), (4, 17_000)];
+    let events = sizes.map(|(call, bytes)| call_finished(call, bytes));
+    db.append("t", 1, events.to_vec()).await.unwrap();
+    for (call, bytes) in sizes {
         let Event::CallFinished(expected) = call_finished(call, bytes) else {
             unreachable!()
         };
@@ -201,11 +200,43 @@ async fn the_whole_result_of_a_call_is_kept() {
     }
     assert_eq!(
         db.store
-            .call_result(&ana(), &"t".into(), CallId(3))
+            .call_result(&ana(), &"t".into(), CallId(5))
             .await
             .unwrap(),
         None
     );
+    // Two of the results are the same.
+    assert_eq!(db.count("SELECT COUNT(*) FROM results").await, 3);
+    assert_eq!(db.count("SELECT COUNT(*) FROM blobs").await, 2);
+}
+
+#[tokio::test]
+async fn a_log_is_read_without_the_large_results_of_its_calls() {
+    let db = Db::new().await;
+    db.open_turn("t").await;
+    db.append("t", 1, vec![call_finished(1, 3_000_000)])
+        .await
+        .unwrap();
+    // Neither the log nor what is folded of it misses them.
+    db.sql("PRAGMA foreign_keys = OFF; DELETE FROM blobs").await;
+    let log = db.store.log(&ana(), &"t".into(), 1).await.unwrap().unwrap();
+    let Event::CallFinished(finished) = &log[0].event else {
+        panic!("{log:?}")
+    };
+    let Event::CallFinished(whole) = call_finished(1, 3_000_000) else {
+        unreachable!()
+    };
+    let size = whole.result.raw.to_string().len() as u64;
+    let expected = CallResult {
+        raw: Value::Null,
+        raw_bytes: Some(size),
+        ..whole.result
+    };
+    assert_eq!(finished.result, expected);
+    db.append("t", 2, vec![super::finished()]).await.unwrap();
+    assert!(db.store.turns(&ana(), &"c".into()).await.unwrap().is_some());
+    let lost = db.store.call_result(&ana(), &"t".into(), CallId(1)).await;
+    assert!(matches!(lost, Err(StoreError::Body { .. })), "{lost:?}");
 }
 
 #[tokio::test]
