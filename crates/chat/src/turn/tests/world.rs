@@ -321,7 +321,7 @@ impl World {
                 .turn
                 .open_questions()
                 .any(|(open, _)| open == *question),
-            Input::Timer(timer) => self.timers.contains(timer),
+            Input::Timer(timer) => self.timers.contains(timer) || self.is_held(*timer),
             _ => false,
         };
         if !fits {
@@ -330,6 +330,12 @@ impl World {
             self.crash_at = crash_at;
             assert!(self.told == before, "a stale input changed something");
         }
+    }
+
+    /// Whether the timer is set as soon as the owner is back: until then none can ring.
+    fn is_held(&self, timer: TimerId) -> bool {
+        let mut held = self.held.iter().flatten();
+        held.any(|effect| matches!(effect, Effect::SetTimer(set, _) if *set == timer))
     }
 
     fn back(&mut self) {
