@@ -5,7 +5,10 @@ use std::fmt;
 use jsonschema::{Draft, PatternOptions, ValidationError, Validator};
 use serde_json::{Map, Value};
 
-use crate::event::JsonObject;
+use crate::{
+    event::JsonObject,
+    limits::{JSON_DEPTH, nests_too_deeply},
+};
 
 /// Errors named in one message: enough to mend the arguments in one go.
 const ERRORS: usize = 5;
@@ -16,8 +19,9 @@ const ERROR_CHARS: usize = 200;
 /// The arguments that a model wrote, as the object that a tool takes.
 ///
 /// What models write for "no arguments" (nothing, `null`) is the empty object, and one level of
-/// double encoding (a JSON string that holds the object) is undone. The error is one sentence for
-/// the model, with line and column where the text is not JSON.
+/// double encoding (a JSON string that holds the object) is undone. Arguments may nest
+/// [`JSON_DEPTH`] levels deep. The error is one sentence for the model, with line and column where
+/// the text is not JSON.
 pub fn parse(raw: &str) -> Result<JsonObject, String> {
     match read(raw)? {
         Value::String(inner) => object(read(&inner)?),
@@ -33,10 +37,24 @@ fn read(raw: &str) -> Result<Value, String> {
     if raw.trim().is_empty() {
         return Ok(Value::Null);
     }
-    serde_json::from_str(raw).map_err(|error| format!("The arguments are not JSON: {error}."))
+    serde_json::from_str(raw).map_err(|error| {
+        // `serde_json` has no kind for its own bound on depth.
+        if error.to_string().starts_with("recursion limit") {
+            too_deep()
+        } else {
+            format!("The arguments are not JSON: {error}.")
+        }
+    })
+}
+
+fn too_deep() -> String {
+    format!("The arguments are nested too deeply: at most {JSON_DEPTH} levels.")
 }
 
 fn object(value: Value) -> Result<JsonObject, String> {
+    if nests_too_deeply(&value) {
+        return Err(too_deep());
+    }
     let found = match value {
         Value::Object(object) => return Ok(object),
         Value::Null => return Ok(JsonObject::new()),
@@ -163,6 +181,19 @@ mod tests {
             ("true", "a boolean"),
         ] {
             assert!(parse(raw).unwrap_err().contains(found), "{raw}");
+        }
+    }
+
+    #[test]
+    fn arguments_have_a_depth() {
+        let nested = |levels| format!("{}1{}", r#"{"a":"#.repeat(levels), "}".repeat(levels));
+        assert!(parse(&nested(JSON_DEPTH)).is_ok());
+        for levels in [JSON_DEPTH + 1, 126, 127, 128, 100_000] {
+            let refused = parse(&nested(levels)).unwrap_err();
+            assert!(
+                refused.contains("too deeply: at most 64"),
+                "{levels}: {refused}"
+            );
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 /// Bytes of a user's message: a long document pasted whole, and well under any model's context.
 pub const MESSAGE_BYTES: usize = 256 * 1024;
 
@@ -10,6 +12,22 @@ pub const RESULT_KEPT_BYTES: usize = 16 * 1024 * 1024;
 
 /// Bytes of a result that the model is shown, by default: some 12,000 tokens.
 pub const RESULT_SHOWN_BYTES: usize = 48 * 1024;
+
+/// Bytes of the text of a failure: a sentence for a person, with the first of what a server said.
+pub const FAILURE_TEXT_BYTES: usize = 1024;
+
+/// Bytes of an id that Pomerium gives a request (it gives UUIDs).
+pub const REQUEST_ID_BYTES: usize = 128;
+
+/// Bytes of what a server says with a report of progress: one line of a card.
+pub const PROGRESS_MESSAGE_BYTES: usize = 512;
+
+/// Bytes of a person's reason to deny a call: some paragraphs; every later round carries it.
+pub const DENY_REASON_BYTES: usize = 4 * 1024;
+
+/// Containers within each other in JSON that others made (results, schemas, arguments). It is
+/// stored some levels deeper than it came, and `serde_json` reads no more than 127.
+pub const JSON_DEPTH: usize = 64;
 
 /// Calls of one round; more are refused with `limit`: a model that asks for more has lost itself.
 pub const CALLS_PER_ROUND: usize = 32;
@@ -57,6 +75,32 @@ pub const ROUND_RETRY_CAP: Duration = Duration::from_secs(20);
 /// no flood, whatever a server or a page repeats.
 pub const STRAY_NOTICES: u32 = 8;
 
+/// The text, cut between characters to at most `bytes`; what was cut ends in `…`.
+pub fn clip(mut text: String, bytes: usize) -> String {
+    const MARK: char = '…';
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes.saturating_sub(MARK.len_utf8())));
+        text.push(MARK);
+    }
+    text
+}
+
+/// Whether the value has more than [`JSON_DEPTH`] containers within each other.
+pub fn nests_too_deeply(value: &Value) -> bool {
+    deeper_than(value, JSON_DEPTH)
+}
+
+fn deeper_than(value: &Value, levels: usize) -> bool {
+    let Some(below) = levels.checked_sub(1) else {
+        return value.is_array() || value.is_object();
+    };
+    match value {
+        Value::Array(items) => items.iter().any(|item| deeper_than(item, below)),
+        Value::Object(members) => members.values().any(|member| deeper_than(member, below)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
+}
+
 /// The limits of a turn that an operator can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TurnLimits {
@@ -68,6 +112,34 @@ pub struct TurnLimits {
 
 impl Default for TurnLimits {
     fn default() -> Self {
-        Self { rounds: 32, calls: 128 }
+        Self {
+            rounds: 32,
+            calls: 128,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_text_is_cut_between_characters() {
+        assert_eq!(clip("äöü".to_owned(), 6), "äöü");
+        assert_eq!(clip("äöüa".to_owned(), 6), "ä…");
+        assert_eq!(
+            clip("x".repeat(2000), FAILURE_TEXT_BYTES).len(),
+            FAILURE_TEXT_BYTES
+        );
+    }
+
+    #[test]
+    fn depth_counts_containers_within_each_other() {
+        let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!({ "a": [inner] }));
+        assert!(!nests_too_deeply(&nested(JSON_DEPTH / 2)));
+        assert!(nests_too_deeply(&json!([nested(JSON_DEPTH / 2)])));
+        assert!(!nests_too_deeply(&json!([[], {}, "x"])));
     }
 }

@@ -66,7 +66,10 @@ impl Turn {
         for call in self.calls_in(CallState::is_parked) {
             self.set_timer(TimerId::Parked(call), limits::PARKED);
         }
-        let open: Vec<QuestionId> = self.open_questions().map(|(question, _)| question).collect();
+        let open: Vec<QuestionId> = self
+            .open_questions()
+            .map(|(question, _)| question)
+            .collect();
         for question in open {
             self.set_timer(TimerId::Question(question), limits::QUESTION);
         }
