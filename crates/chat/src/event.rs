@@ -170,7 +170,10 @@ pub enum Event {
 impl Event {
     /// Whether the event must be committed before anything follows from it.
     pub fn is_structural(&self) -> bool {
-        !matches!(self, Self::ReasoningDelta(_) | Self::TextDelta(_) | Self::CallProgress(_))
+        !matches!(
+            self,
+            Self::ReasoningDelta(_) | Self::TextDelta(_) | Self::CallProgress(_)
+        )
     }
 
     /// The public name of the event, as in its `type` field.
@@ -315,7 +318,7 @@ pub enum Answer {
     Approve,
     /// Do not run it.
     Deny {
-        /// Why; told to the model; may be empty.
+        /// Why; told to the model; may be empty. At most 4 KiB of it are kept.
         #[serde(default)]
         reason: String,
     },

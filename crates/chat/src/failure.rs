@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{FAILURE_TEXT_BYTES, REQUEST_ID_BYTES, clip};
+
 /// Which of the parties a failure belongs to. Shown with every error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -47,11 +49,12 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure of `layer` that happened without an HTTP answer.
+    /// A failure of `layer` that happened without an HTTP answer. Others' words may be in the
+    /// message: it is cut to 1 KiB.
     pub fn new(layer: Layer, message: impl Into<String>, advice: impl Into<String>) -> Self {
         Self {
             layer,
-            message: message.into(),
+            message: clip(message.into(), FAILURE_TEXT_BYTES),
             advice: advice.into(),
             status: None,
             request_id: None,
@@ -65,10 +68,10 @@ impl Failure {
         self
     }
 
-    /// The same failure with the request id that Pomerium gave it.
+    /// The same failure with the request id that Pomerium gave it, cut to 128 bytes.
     #[must_use]
     pub fn with_request_id(mut self, id: Option<String>) -> Self {
-        self.request_id = id;
+        self.request_id = id.map(|id| clip(id, REQUEST_ID_BYTES));
         self
     }
 }
@@ -93,4 +96,22 @@ pub enum Retry {
     After(Option<u64>),
     /// We ended the round ourselves (`AbortRound`).
     Aborted,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_is_cut() {
+        let failure = Failure::new(Layer::Server, "ä".repeat(1_000_000), "")
+            .with_request_id(Some("x".repeat(1_000_000)));
+        assert!(failure.message.len() <= FAILURE_TEXT_BYTES);
+        assert!(failure.message.ends_with("ä…"));
+        assert!(
+            failure
+                .request_id
+                .is_some_and(|id| id.len() <= REQUEST_ID_BYTES)
+        );
+    }
 }

@@ -139,9 +139,13 @@ impl Turn {
             );
             return;
         };
-        let denied = match &answer {
-            Answer::Approve => None,
-            Answer::Deny { reason } => Some(denied_text(reason)),
+        let (answer, denied) = match answer {
+            Answer::Approve => (Answer::Approve, None),
+            Answer::Deny { reason } => {
+                let reason = limits::clip(reason, limits::DENY_REASON_BYTES);
+                let text = denied_text(&reason);
+                (Answer::Deny { reason }, Some(text))
+            }
         };
         self.record(Event::QuestionAnswered { question, answer });
         self.clear_timer(TimerId::Question(question));

@@ -153,6 +153,21 @@ fn a_person_is_asked_and_says_no() {
 }
 
 #[test]
+fn a_long_reason_is_cut_before_it_is_recorded() {
+    let mut conversation = Conversation::calling(&["alpha__asked"]);
+    conversation.on(deny(1, &"ü".repeat(100_000)));
+    let recorded = conversation.log.iter().find_map(|event| match event {
+        Event::QuestionAnswered {
+            answer: Answer::Deny { reason },
+            ..
+        } => Some(reason.len()),
+        _ => None,
+    });
+    assert!(recorded.is_some_and(|bytes| bytes <= limits::DENY_REASON_BYTES));
+    assert!(conversation.finished(1).result.shown.len() < limits::DENY_REASON_BYTES + 200);
+}
+
+#[test]
 fn a_question_that_nobody_answers_in_time_is_a_no() {
     let mut conversation = Conversation::calling(&["alpha__asked"]);
     let ring = || Input::Timer(TimerId::Question(QuestionId(1)));
