@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use axum::{
     Json,
-    extract::{Path, Query, State, rejection::JsonRejection},
+    extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -14,6 +14,7 @@ use chat::{
     event::{Answer, ServerState},
     failure::Failure,
     ids::{CallId, ConversationId, QuestionId, TurnId},
+    tool::BrokenTool,
     transcript::Transcript,
 };
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     app::AppState,
     error::Problem,
+    extract::{Body, Path, Query},
     gate::Caller,
     servers::Known,
     turns::{Post, Posted},
@@ -59,6 +61,8 @@ pub(crate) struct ServerBody {
     state: ServerState,
     failure: Option<Failure>,
     tools: Vec<ToolBody>,
+    /// The tools that cannot be offered, and why.
+    broken: Vec<BrokenTool>,
 }
 
 /// A tool as the API shows it.
@@ -87,7 +91,9 @@ pub(crate) async fn try_servers(
 impl From<Known> for ServerBody {
     fn from(known: Known) -> Self {
         let tools = known.catalog.iter().flat_map(|catalog| &catalog.tools);
+        let broken = known.catalog.iter().flat_map(|catalog| &catalog.broken);
         Self {
+            broken: broken.cloned().collect(),
             tools: tools
                 .map(|tool| ToolBody {
                     name: tool.name.clone(),
@@ -195,9 +201,8 @@ pub(crate) struct MessageBody {
 pub(crate) async fn post_message(
     State(app): State<AppState>,
     caller: Caller,
-    body: Result<Json<MessageBody>, JsonRejection>,
+    Body(body): Body<MessageBody>,
 ) -> Result<(StatusCode, Json<Posted>), Problem> {
-    let Json(body) = body.map_err(|rejection| rejected(&rejection))?;
     let MessageBody {
         message_id,
         message,
@@ -243,9 +248,8 @@ pub(crate) async fn answer(
     State(app): State<AppState>,
     Path((id, question)): Path<(TurnId, QuestionId)>,
     caller: Caller,
-    body: Result<Json<Answer>, JsonRejection>,
+    Body(answer): Body<Answer>,
 ) -> Result<StatusCode, Problem> {
-    let Json(answer) = body.map_err(|rejection| rejected(&rejection))?;
     let running = running(&app, &caller, &id).await?;
     running.answer(&caller.session, question, answer).await?;
     Ok(StatusCode::ACCEPTED)
@@ -275,6 +279,11 @@ pub(crate) async fn call_result(
     Ok(response)
 }
 
+/// The answer to a method that a URL does not take.
+pub(crate) async fn method_not_allowed() -> Problem {
+    Problem::method_not_allowed()
+}
+
 /// The caller's running turn. One that has ended is a conflict, one that never was is not found.
 async fn running(
     app: &AppState,
@@ -288,13 +297,5 @@ async fn running(
     match app.context.store.transcript(subject, id).await? {
         Some(_) => Err(Problem::conflict("The answer is finished already.")),
         None => Err(Problem::not_found("turn")),
-    }
-}
-
-fn rejected(rejection: &JsonRejection) -> Problem {
-    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-        Problem::too_large(chat::limits::MESSAGE_BYTES)
-    } else {
-        Problem::bad_request(rejection.body_text())
     }
 }

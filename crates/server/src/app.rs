@@ -28,6 +28,18 @@ use crate::{
 /// How long running turns have to write down what they have when the program stops.
 const PUT_DOWN: Duration = Duration::from_secs(5);
 
+/// How long MCP servers have to be told that their sessions end when the program stops.
+const GOODBYES: Duration = Duration::from_secs(2);
+
+/// What ends the program, in this order.
+#[derive(Clone, Debug)]
+pub struct Stops {
+    /// Ends the work: no new requests, turns are put down.
+    pub work: CancellationToken,
+    /// Ends what is on the wire, when every goodbye has been said.
+    pub wires: CancellationToken,
+}
+
 /// The scope of connections that are made only to look at a server.
 const LOOKING: &str = "looking";
 
@@ -94,7 +106,7 @@ impl App {
     pub async fn new(
         config: &Config,
         tasks: &TaskTracker,
-        shutdown: &CancellationToken,
+        stops: &Stops,
     ) -> Result<Self, SetupError> {
         install_crypto();
         let http = Http::new(HttpOptions {
@@ -102,7 +114,7 @@ impl App {
             ca_pem: ca_pem(config)?,
             tap: Arc::new(TraceTap),
             tasks: tasks.clone(),
-            shutdown: shutdown.clone(),
+            shutdown: stops.wires.clone(),
         })?;
         let pomerium = Pomerium::new(http.clone(), config.public_url.clone());
         let model = ModelClient::new(
@@ -120,7 +132,7 @@ impl App {
             http,
             max_request_bytes: config.mcp_max_request_bytes,
             tasks: tasks.clone(),
-            shutdown: shutdown.clone(),
+            shutdown: stops.wires.clone(),
         };
         let context = Arc::new(Context {
             store: Store::open(&config.database_url, tasks).await?,
@@ -129,7 +141,7 @@ impl App {
             sessions: Sessions::default(),
             settings: Settings::of(config),
             tasks: tasks.clone(),
-            shutdown: shutdown.clone(),
+            shutdown: stops.work.clone(),
         });
         Ok(Self {
             turns: Arc::new(Turns::new(Arc::clone(&context), config.model.clone())),
@@ -177,15 +189,26 @@ impl App {
     /// Closes the connections of sessions that went quiet, while their token still works, and
     /// forgets sessions whose token no longer does.
     async fn close_unused(&self) {
-        for session in self.context.sessions.older_than(self.token_life * 4 / 5) {
-            if self.turns.any_of(&session.subject) {
-                continue;
-            }
-            self.context.servers.close(&session).await;
-            if session.age().is_none_or(|age| age > self.token_life) {
-                self.context.sessions.forget(&session);
-            }
+        let quiet = self.context.sessions.older_than(self.quiet_after());
+        let closing = quiet.iter().map(|session| self.close_if_unused(session));
+        futures_util::future::join_all(closing).await;
+    }
+
+    async fn close_if_unused(&self, session: &Session) {
+        // Looked at again: its owner may have come back since the list was made.
+        let quiet = session.age().is_none_or(|age| age > self.quiet_after());
+        if !quiet || self.turns.any_of(&session.subject) {
+            return;
         }
+        self.context.servers.close(session).await;
+        if session.age().is_none_or(|age| age > self.token_life) {
+            self.context.sessions.forget(session);
+        }
+    }
+
+    /// A session whose newest token is older than this is not being looked at by anybody.
+    fn quiet_after(&self) -> Duration {
+        self.token_life * 4 / 5
     }
 
     /// Waits until every turn has written down what it has, and closes the store.
@@ -195,6 +218,12 @@ impl App {
             .is_err()
         {
             tracing::warn!("a turn was not put down in time; the next start recovers it as it is");
+        }
+        if tokio::time::timeout(GOODBYES, self.context.servers.close_all())
+            .await
+            .is_err()
+        {
+            tracing::warn!("not every MCP session was closed; their servers will forget them");
         }
         self.context.store.close().await;
     }

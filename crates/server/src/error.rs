@@ -75,6 +75,16 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, "bad_request", message)
     }
 
+    /// 405: the URL does not take the method.
+    pub fn method_not_allowed() -> Self {
+        let message = "This address does not take that method.";
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            message,
+        )
+    }
+
     /// 413: the message is over `limits::MESSAGE_BYTES`.
     pub fn too_large(limit: usize) -> Self {
         let message = format!("The message is longer than {} KiB.", limit / 1024);

@@ -19,6 +19,7 @@ mod api;
 mod clock;
 mod driver;
 mod error;
+mod extract;
 mod gate;
 mod markdown;
 mod streams;
@@ -29,7 +30,7 @@ use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use app::{App, SetupError};
+pub use app::{App, SetupError, Stops};
 pub use config::Config;
 
 /// How long answers that are being sent may take when the program stops: somebody may read slowly.
@@ -55,9 +56,13 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let tasks = TaskTracker::new();
     // What fails below must still end what was begun.
-    let ended = shutdown.child_token();
-    let result = run(&config, listener, &tasks, &ended).await;
-    ended.cancel();
+    let stops = Stops {
+        work: shutdown.child_token(),
+        wires: CancellationToken::new(),
+    };
+    let result = run(&config, listener, &tasks, &stops).await;
+    stops.work.cancel();
+    stops.wires.cancel();
     tasks.close();
     tasks.wait().await;
     result
@@ -67,9 +72,10 @@ async fn run(
     config: &Config,
     listener: TcpListener,
     tasks: &TaskTracker,
-    shutdown: &CancellationToken,
+    stops: &Stops,
 ) -> Result<(), ServeError> {
-    let app = Arc::new(App::new(config, tasks, shutdown).await?);
+    let shutdown = &stops.work;
+    let app = Arc::new(App::new(config, tasks, stops).await?);
     app.recover().await?;
     app.keep_house();
     let address = listener.local_addr()?;

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use axum::{
-    Router, middleware,
+    Router,
+    extract::DefaultBodyLimit,
+    middleware,
     routing::{get, post},
 };
-use tower_http::{catch_panic::CatchPanicLayer, limit::RequestBodyLimitLayer};
+use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     api,
@@ -50,8 +52,9 @@ pub fn router(app: Arc<App>) -> Router {
             get(api::call_result),
         )
         .fallback(page::not_found)
+        .method_not_allowed_fallback(api::method_not_allowed)
         // The last layer is the first that a request passes.
-        .layer(RequestBodyLimitLayer::new(BODY_BYTES))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             gate::same_origin,

@@ -183,8 +183,8 @@ impl Servers {
             }
             Err(error) => {
                 // A stale token says nothing about a server that was ready.
-                let stale = matches!(error, ConnectError::StaleToken(_));
-                if !(stale && known.state == ServerState::Ready) {
+                let outdated = matches!(error, ConnectError::StaleToken(_));
+                if !(outdated && known.state == ServerState::Ready) {
                     let (state, failure) = state_of(error.clone());
                     user.set(server, state, Some(failure));
                 }
@@ -216,6 +216,11 @@ impl Servers {
     /// Closes the connections of a session, while its token still works.
     pub async fn close(&self, session: &Session) {
         self.connections.close(session).await;
+    }
+
+    /// Closes every connection.
+    pub async fn close_all(&self) {
+        self.connections.close_all().await;
     }
 
     /// Brings Pomerium's list up to date, if it is old.

@@ -146,8 +146,8 @@ impl Turns {
             .insert(running.turn.clone(), Arc::clone(&running));
         let turns = Arc::clone(self);
         self.context.tasks.spawn(async move {
-            let driven = AssertUnwindSafe(driver).catch_unwind().await;
-            let how = driven.unwrap_or_else(|_| {
+            let caught = AssertUnwindSafe(driver).catch_unwind().await;
+            let how = caught.unwrap_or_else(|_| {
                 running.live.let_go_of();
                 LetGo::LogLost
             });

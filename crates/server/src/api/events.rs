@@ -12,7 +12,7 @@ use std::{
 
 use axum::{
     Json,
-    extract::{Path, Query, State},
+    extract::State,
     http::{HeaderMap, StatusCode, header},
     response::{
         IntoResponse, Response,
@@ -31,7 +31,14 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app::AppState, clock, error::Problem, gate::Caller, live::Live, streams::Place, turns::Running,
+    app::AppState,
+    clock,
+    error::Problem,
+    extract::{Path, Query},
+    gate::Caller,
+    live::Live,
+    streams::Place,
+    turns::Running,
 };
 
 /// How often a silent stream says that it is alive: well under every proxy's patience.
@@ -129,6 +136,9 @@ impl Reader {
             if let Some(frame) = self.ready.pop_front() {
                 return Some(frame);
             }
+            if self.ends <= Instant::now() || self.shutdown.is_cancelled() {
+                return None;
+            }
             let live = Arc::clone(self.live.as_ref()?);
             let (committed, closed) = live.look(|view| (view.transcript.seq, view.closed));
             if committed > self.seq {
@@ -155,7 +165,10 @@ impl Reader {
         }
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "only text is sent before it is committed")]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "only text is sent before it is committed"
+    )]
     fn take(&mut self, log: Vec<Logged>) {
         for logged in log {
             self.seq = logged.seq;

@@ -123,24 +123,33 @@ impl Connections {
 
     /// Closes all connections of a session.
     pub(super) async fn close(&self, session: &Session) {
-        let keys: Vec<_> = self
-            .open
-            .iter()
-            .map(|entry| entry.key().clone())
-            .filter(|(subject, sid, _)| *subject == session.subject && *sid == session.sid)
-            .collect();
-        for key in keys {
-            let Some((_, of_server)) = self.open.remove(&key) else {
-                continue;
-            };
+        self.close_where(|subject, sid| *subject == session.subject && *sid == session.sid)
+            .await;
+    }
+
+    /// Closes all connections there are.
+    pub(super) async fn close_all(&self) {
+        self.close_where(|_, _| true).await;
+    }
+
+    async fn close_where(&self, wanted: impl Fn(&Subject, &Sid) -> bool) {
+        let mut of_servers = Vec::new();
+        self.open.retain(|(subject, sid, _), of_server| {
+            let close = wanted(subject, sid);
+            if close {
+                of_servers.push(Arc::clone(of_server));
+            }
+            !close
+        });
+        let closing = of_servers.into_iter().map(|of_server| async move {
             let mut of_server = of_server.lock().await;
-            let scoped = std::mem::take(&mut of_server.scoped)
-                .into_iter()
-                .map(|(_, scoped)| scoped);
+            let scoped = std::mem::take(&mut of_server.scoped);
+            let scoped = scoped.into_iter().map(|(_, scoped)| scoped);
             for connection in of_server.shared.take().into_iter().chain(scoped) {
                 connection.close().await;
             }
-        }
+        });
+        futures_util::future::join_all(closing).await;
     }
 
     /// Runs a task that ends with the program.
