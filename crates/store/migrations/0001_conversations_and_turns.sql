@@ -34,7 +34,7 @@ CREATE TABLE turns (
     parent_id       TEXT REFERENCES turns (id), -- NULL: the first of its conversation
     message_id      TEXT NOT NULL,            -- made by the page; posting it twice opens one turn
     sid             TEXT NOT NULL,            -- the Pomerium session its calls go with by now
-    started_at      INTEGER NOT NULL,
+    started_at      INTEGER NOT NULL,         -- grows in a conversation, whatever the clock says
     epoch           INTEGER NOT NULL,         -- who may append: the last to take the turn over
     last_seq        INTEGER NOT NULL,         -- the number of its last event
     ended           TEXT,                     -- how it ended (`TurnEnd`); NULL: it is open

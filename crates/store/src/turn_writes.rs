@@ -103,6 +103,19 @@ impl Opening {
             Ok(())
         }
     }
+
+    /// When the turn begins in the order of its conversation: later than every turn before it,
+    /// also when the clock was set back.
+    async fn started_at(&self, conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+        let (newest,): (Option<i64>,) =
+            sqlx::query_as("SELECT MAX(started_at) FROM turns WHERE conversation_id = $1")
+                .bind(self.new.started.conversation.as_str())
+                .fetch_one(conn)
+                .await?;
+        Ok(newest.map_or(self.new.at, |newest| {
+            self.new.at.max(newest.saturating_add(1))
+        }))
+    }
 }
 
 impl Write for Opening {
@@ -113,6 +126,7 @@ impl Write for Opening {
         self.check_message(&mut *conn).await?;
         self.claim_conversation(&mut *conn).await?;
         self.check_parent(&mut *conn).await?;
+        let started_at = self.started_at(&mut *conn).await?;
         let opened = Opened {
             epoch: FIRST_EPOCH,
             seq: 1,
@@ -134,7 +148,7 @@ impl Write for Opening {
         .bind(started.parent.as_ref().map(TurnId::as_str))
         .bind(message_id)
         .bind(started.sid.as_str())
-        .bind(at)
+        .bind(started_at)
         .bind(count(opened.epoch))
         .bind(count(opened.seq))
         .execute(&mut *conn)

@@ -181,6 +181,31 @@ async fn the_turns_of_a_conversation_are_the_path_to_the_newest() {
 }
 
 #[tokio::test]
+async fn the_newest_turn_is_the_last_one_opened_whatever_the_clock_says() {
+    let db = Db::new().await;
+    db.open_turn("root").await;
+    db.append("root", 1, vec![finished()]).await.unwrap();
+    let opened = [
+        ("ahead", "root", 9_000_000),
+        ("back", "ahead", 500),
+        ("sibling", "root", 400),
+        ("same", "sibling", 400),
+    ];
+    for (turn, parent, at) in opened {
+        db.store
+            .open_turn(following(turn, parent, at))
+            .await
+            .unwrap();
+        db.append(turn, 1, vec![finished()]).await.unwrap();
+        let path = db.store.turns(&ana(), &"c".into()).await.unwrap().unwrap();
+        let newest = path.last().unwrap();
+        assert_eq!(newest.turn.as_str(), turn);
+        // What is shown is what the clock said.
+        assert_eq!(newest.transcript.started_at, at);
+    }
+}
+
+#[tokio::test]
 async fn the_whole_result_of_a_call_is_kept() {
     let db = Db::new().await;
     db.open_turn("t").await;
