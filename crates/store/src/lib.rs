@@ -6,10 +6,10 @@
 //! transaction of the append that changes it and by nothing else. Everything a user reads is keyed
 //! by their subject: what belongs to another is not there.
 //!
-//! What a commit survives: the database is in WAL mode with `synchronous=NORMAL`, so once a write
-//! was answered it survives the death of the process (a kill, a crash, an abort), always. When the
-//! machine loses power or its kernel dies, the database stays consistent, but the last commits,
-//! those since the last checkpoint, may be gone as if they had never been made.
+//! What a commit survives: the database is in WAL mode with `synchronous=FULL`, so once a write was
+//! answered it survives the death of the process (a kill, a crash, an abort) and, on a disk that
+//! keeps what it says it keeps, that of the machine (a loss of power, a kernel that dies). The
+//! price, a sync of the disk, is paid once for all the writes that one commit groups.
 
 mod error;
 mod history;

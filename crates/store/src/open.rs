@@ -91,11 +91,13 @@ pub(crate) async fn migrate(path: &Path) -> Result<(), OpenError> {
     applied
 }
 
-/// The one connection that writes.
+/// The one connection that writes. A commit is on disk before it is answered (`FULL`; `NORMAL`
+/// would do that only at a checkpoint): a call whose `call.started` was lost with the power would be
+/// started a second time.
 pub(crate) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     let options = options(path)
         .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Normal);
+        .synchronous(SqliteSynchronous::Full);
     SqliteConnection::connect_with(&options).await
 }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
 use super::{Db, ana, append, call_finished, finished, large_catalog, new_turn, notice, url};
-use crate::{AppendError, OpenError, Store, StoreError};
+use crate::{AppendError, OpenError, Store, StoreError, open::connect_writer};
 
 async fn refused(dir: &TempDir) -> OpenError {
     match Store::open(&url(dir), &TaskTracker::new()).await {
@@ -144,6 +144,22 @@ async fn what_was_answered_is_there_after_a_kill() {
     let mut next = append("u", taken.seq, vec![notice("on")]);
     next.epoch = taken.epoch;
     assert_eq!(store.append(next).await.unwrap(), 2);
+}
+
+#[tokio::test]
+async fn a_commit_is_on_disk_before_it_is_answered() {
+    let db = Db::new().await;
+    let file = db.dir.path().join("toolgate.db");
+    let mut conn = connect_writer(&file).await.unwrap();
+    let synchronous: (i64,) = sqlx::query_as("PRAGMA synchronous")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    let journal: (String,) = sqlx::query_as("PRAGMA journal_mode")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    assert_eq!((synchronous.0, journal.0.as_str()), (2, "wal"));
 }
 
 #[tokio::test]
