@@ -87,7 +87,10 @@ impl Response {
     }
 
     /// The same response, if it has this status; fails otherwise.
-    #[must_use]
+    #[expect(
+        clippy::return_self_not_must_use,
+        reason = "often only the status is of interest"
+    )]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status.as_u16(), status, "{}", self.body);
         self

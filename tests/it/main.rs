@@ -3,4 +3,5 @@
 #![cfg(test)]
 
 mod harness_itself;
+mod house;
 mod kills;

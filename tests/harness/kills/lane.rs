@@ -41,6 +41,8 @@ pub(super) struct Kept {
     pub(super) seen: Vec<Logged>,
     /// How many times the turn was asked to stop, and Toolgate said that it heard it.
     pub(super) stops: u32,
+    /// How many of these were forgotten when the user came back.
+    pub(super) forgotten_stops: u32,
 }
 
 impl Lane {
@@ -75,6 +77,7 @@ impl Lane {
             posted,
             seen: Vec::new(),
             stops: 0,
+            forgotten_stops: 0,
         };
         let until = Instant::now() + TURN;
         while !kept.follow().await {
@@ -110,7 +113,11 @@ impl Kept {
             return false;
         };
         // A question may have been asked before the connection was lost.
+        let stops = self.stops;
         self.react().await;
+        if stops > 0 && self.stops > stops {
+            self.forgotten_stops += 1;
+        }
         loop {
             match events.next_within(SILENCE).await {
                 None => self.react().await,

@@ -48,8 +48,8 @@ pub struct Summary {
     pub second_starts: usize,
     /// Calls that northwind saw.
     pub witnessed: usize,
-    /// Stops that were heard and had to be said again: a kill came before they were recorded.
-    pub stops_repeated: u32,
+    /// Stops that were heard and forgotten: a kill came before they were recorded.
+    pub forgotten_stops: u32,
 }
 
 impl Summary {
@@ -80,7 +80,7 @@ impl fmt::Display for Summary {
         writeln!(f, "second starts  {}", self.second_starts)?;
         writeln!(f, "witnessed      {} calls, by northwind", self.witnessed)?;
         writeln!(f, "rounds again   {}", self.discarded)?;
-        writeln!(f, "stops again    {}", self.stops_repeated)?;
+        writeln!(f, "stops lost     {}", self.forgotten_stops)?;
         write!(f, "events         {}", self.events)
     }
 }
@@ -103,7 +103,7 @@ pub(super) async fn judge(world: &World, kept: &[Kept]) -> Summary {
         judge_end(kept, &transcript, &mut summary);
         judge_calls(&log, &mut witness, &mut summary);
         summary.events += log.len();
-        summary.stops_repeated += kept.stops.saturating_sub(1);
+        summary.forgotten_stops += kept.forgotten_stops;
     }
     witness.nothing_is_left();
     judge_conversations(kept, &mut summary).await;
