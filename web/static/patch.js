@@ -40,8 +40,10 @@ function swap(old, fragment) {
 function keepDetails(old, fragment) {
   for (const known of [...old.querySelectorAll('details[id]'), old]) {
     if (known.localName !== 'details') continue;
+    // What the reader did not touch is as the server has it now.
+    const touched = known.open !== known.hasAttribute('data-opened');
     const fresh = fragment.getElementById(known.id);
-    if (fresh) fresh.open = known.open;
+    if (fresh && touched) fresh.open = known.open;
   }
 }
 

@@ -141,8 +141,13 @@ fn node(
     match &node.data().value {
         NodeValue::Heading(heading) => {
             let level = heading.level.saturating_add(HEADING_SHIFT).min(6);
-            let slash = if entering { "" } else { "/" };
-            write!(context, "<{slash}h{level}>")?;
+            if entering {
+                context.cr()?;
+                write!(context, "<h{level}>")?;
+            } else {
+                write!(context, "</h{level}>")?;
+                context.lf()?;
+            }
         }
         NodeValue::Link(link) if is_allowed(&link.url) => {
             if entering {
@@ -167,25 +172,32 @@ fn node(
         }
         NodeValue::HtmlBlock(html) => {
             if entering {
+                context.cr()?;
                 context.write_str("<p class=\"verbatim\">")?;
                 context.escape(html.literal.trim_end())?;
-                context.write_str("</p>\n")?;
+                context.write_str("</p>")?;
+                context.lf()?;
             }
         }
         NodeValue::CodeBlock(code) => {
             if entering {
+                context.cr()?;
                 open_code(context, language(code), None)?;
                 context.escape(&code.literal)?;
-                context.write_str("</code></pre>\n")?;
+                context.write_str("</code></pre>")?;
+                context.lf()?;
             }
         }
         NodeValue::Table(_) if entering => {
-            context.write_str("<div class=\"scroll\" tabindex=\"0\">\n")?;
+            context.cr()?;
+            context.write_str("<div class=\"scroll\" tabindex=\"0\">")?;
+            context.lf()?;
             return format_node_default(context, node, true);
         }
         NodeValue::Table(_) => {
             format_node_default(context, node, false)?;
-            context.write_str("</div>\n")?;
+            context.write_str("</div>")?;
+            context.lf()?;
         }
         NodeValue::TableRow(_) => {
             context.user = 0;
@@ -273,3 +285,5 @@ fn language(code: &NodeCodeBlock) -> &str {
     }
 }
 
+#[cfg(test)]
+mod tests;

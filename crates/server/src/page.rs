@@ -191,3 +191,5 @@ fn visible(text: &str) -> String {
     spelled
 }
 
+#[cfg(test)]
+mod tests;

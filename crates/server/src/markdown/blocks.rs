@@ -49,8 +49,11 @@ impl Blocks {
             return Vec::new();
         }
         let lines = self.tail.get(..complete).unwrap_or_default();
-        let mut closed: Vec<String> = cut(lines).into_iter().map(str::to_owned).collect();
-        closed.pop();
+        let cut = cut(lines);
+        let mut closed: Vec<String> = cut.blocks.into_iter().map(str::to_owned).collect();
+        if !cut.last_is_closed {
+            closed.pop();
+        }
         let taken: usize = closed.iter().map(String::len).sum();
         self.tail.drain(..taken);
         self.looked_at = complete - taken;
@@ -61,7 +64,7 @@ impl Blocks {
     pub(crate) fn finish(&mut self) -> Vec<String> {
         self.looked_at = 0;
         let tail = std::mem::take(&mut self.tail);
-        cut(&tail).into_iter().map(str::to_owned).collect()
+        cut(&tail).blocks.into_iter().map(str::to_owned).collect()
     }
 
     /// The open block; none while there is nothing of it to show.
@@ -74,28 +77,57 @@ impl Blocks {
     }
 }
 
-/// The source of each top-level block; together they are the text.
-fn cut(text: &str) -> Vec<&str> {
+/// A text cut into its top-level blocks.
+struct Cut<'a> {
+    /// The source of each; together they are the text.
+    blocks: Vec<&'a str>,
+    /// Nothing that follows can belong to the last one.
+    last_is_closed: bool,
+}
+
+fn cut(text: &str) -> Cut<'_> {
     let arena = Arena::new();
     let root = parse(&arena, text, &options());
+    let last_is_closed = root
+        .last_child()
+        .is_some_and(|last| closes_at_blank_line(&last.data().value) && text.ends_with("\n\n"));
     let mut starts = root
         .children()
         .map(|block| block.data().sourcepos.start.line);
-    if starts.next().is_none() {
-        return Vec::new();
-    }
     let mut blocks = Vec::new();
-    let (mut from, mut line, mut at) = (0, 1, 0);
-    for start in starts {
-        while line < start {
-            at += line_bytes(text.get(at..).unwrap_or_default());
-            line += 1;
+    if starts.next().is_some() {
+        let (mut from, mut line, mut at) = (0, 1, 0);
+        for start in starts {
+            while line < start {
+                at += line_bytes(text.get(at..).unwrap_or_default());
+                line += 1;
+            }
+            blocks.extend(text.get(from..at));
+            from = at;
         }
-        blocks.extend(text.get(from..at));
-        from = at;
+        blocks.extend(text.get(from..));
     }
-    blocks.extend(text.get(from..));
-    blocks
+    Cut {
+        blocks,
+        last_is_closed,
+    }
+}
+
+/// Whether a blank line ends such a block, whatever follows.
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "lists, indented code and HTML can go on"
+)]
+fn closes_at_blank_line(block: &NodeValue) -> bool {
+    match block {
+        NodeValue::CodeBlock(code) => code.fenced && code.closed,
+        NodeValue::Paragraph
+        | NodeValue::Heading(_)
+        | NodeValue::BlockQuote
+        | NodeValue::Table(_)
+        | NodeValue::ThematicBreak => true,
+        _ => false,
+    }
 }
 
 /// Bytes of the first line with its end: `\n`, `\r\n` or `\r`.

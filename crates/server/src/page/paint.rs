@@ -273,3 +273,6 @@ impl Painted {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

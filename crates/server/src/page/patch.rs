@@ -14,7 +14,7 @@ pub(crate) struct Patch {
 /// What is done with the HTML of a patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Op {
+pub(crate) enum Op {
     /// It goes to the end of the target; an element whose id the page has already takes that
     /// one's place.
     Append,
@@ -41,6 +41,21 @@ impl Patch {
             target,
             html,
         }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn op(&self) -> Op {
+        self.op
+    }
+
+    #[cfg(test)]
+    pub(crate) fn target(&self) -> &str {
+        &self.target
+    }
+
+    #[cfg(test)]
+    pub(crate) fn html(&self) -> &str {
+        &self.html
     }
 
     /// The patch with other HTML.

@@ -136,6 +136,8 @@ struct Reader {
     posts: watch::Receiver<u64>,
     server_changes: watch::Receiver<u64>,
     recalls: watch::Receiver<u64>,
+    /// When the marks are to be looked at again.
+    marks_due: Instant,
     ends: Instant,
 }
 
@@ -173,6 +175,7 @@ impl Reader {
             posts: app.page.posts(subject),
             server_changes: servers.changes(),
             recalls: caller.session.recalls(),
+            marks_due: Instant::now() + MARKS_APART,
             ends: Instant::now() + app.stream_life(),
             servers,
             app,
@@ -218,11 +221,16 @@ impl Reader {
                 self.send_servers();
                 return Some(Ok(()));
             }
-            () = tokio::time::sleep(MARKS_APART), if marks => {
+            () = tokio::time::sleep_until(self.marks_due), if marks => {
+                self.marks_due = Instant::now() + MARKS_APART;
                 return Some(self.look_at_marks().await);
             }
         }
         self.follow();
+        if self.following.is_none() {
+            // The turn has ended, and the list says so.
+            return Some(self.look_again().await);
+        }
         Some(Ok(()))
     }
 
@@ -264,7 +272,7 @@ impl Reader {
         self.ready.push_back(Patch::replace(SERVERS, html).frame());
     }
 
-    /// Somebody posted, perhaps in this conversation.
+    /// A turn has begun or ended, perhaps in this conversation.
     async fn look_again(&mut self) -> Result<(), StoreError> {
         self.look_at_list().await?;
         if self.is_behind() {

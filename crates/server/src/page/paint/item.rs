@@ -153,7 +153,7 @@ impl Item {
     ) {
         match (&mut self.kind, news) {
             (Kind::Round(round), News::Round(news)) => {
-                if news.is_from_the_start() {
+                if news.is_from_the_start {
                     self.whole = version;
                 }
                 round.take(news, version);

@@ -55,41 +55,27 @@ enum BlockKind {
 pub(super) struct RoundNews {
     pub(super) round: RoundId,
     state: RoundState,
-    reasoning: Growth,
-    text: Growth,
-}
-
-/// What became of a text.
-enum Growth {
-    /// It became longer by this.
-    More(String),
-    /// It is another one.
-    Other(String),
+    /// What was shown no longer counts; else the texts are what was added.
+    pub(super) is_from_the_start: bool,
+    reasoning: String,
+    text: String,
 }
 
 impl RoundNews {
     /// What is new about the round for one that was `painted` so.
     pub(super) fn of(item: &RoundItem, painted: Option<&Round>) -> Self {
-        let growth = |known: Option<&str>, text: &str| match known
-            .and_then(|known| text.strip_prefix(known))
-        {
-            Some(more) => Growth::More(more.to_owned()),
-            None => Growth::Other(text.to_owned()),
-        };
+        let more = painted.and_then(|round| {
+            let reasoning = item.reasoning.strip_prefix(&round.reasoning)?;
+            Some((reasoning, item.text.strip_prefix(&round.text)?))
+        });
+        let (reasoning, text) = more.unwrap_or((&item.reasoning, &item.text));
         Self {
             round: item.round,
             state: item.state.clone(),
-            reasoning: growth(
-                painted.map(|round| round.reasoning.as_str()),
-                &item.reasoning,
-            ),
-            text: growth(painted.map(|round| round.text.as_str()), &item.text),
+            is_from_the_start: more.is_none(),
+            reasoning: reasoning.to_owned(),
+            text: text.to_owned(),
         }
-    }
-
-    /// Whether what was shown no longer counts.
-    pub(super) fn is_from_the_start(&self) -> bool {
-        matches!(self.reasoning, Growth::Other(_)) || matches!(self.text, Growth::Other(_))
     }
 }
 
@@ -118,15 +104,13 @@ impl Round {
 
     /// Takes up what is new; [`Self::settle`] renders it.
     pub(super) fn take(&mut self, news: RoundNews, version: u64) {
-        if news.is_from_the_start() {
+        if news.is_from_the_start {
             *self = Self::new(&self.id);
         }
-        let (Growth::More(thoughts) | Growth::Other(thoughts)) = news.reasoning;
-        let (Growth::More(text) | Growth::Other(text)) = news.text;
-        self.think(&thoughts, version);
-        if !text.is_empty() {
-            self.text.push_str(&text);
-            self.source.push(&text);
+        self.think(&news.reasoning, version);
+        if !news.text.is_empty() {
+            self.text.push_str(&news.text);
+            self.source.push(&news.text);
             self.held_back = true;
         }
         self.state = news.state;
