@@ -88,7 +88,7 @@ pub struct ConnectOptions {
     pub eras: EraMemory,
     /// Owns the connection's tasks.
     pub tasks: TaskTracker,
-    /// Ends them; calls end cancelled.
+    /// Ends them, as [`Connection::close`] does.
     pub shutdown: CancellationToken,
 }
 
@@ -210,7 +210,7 @@ impl Connection {
     }
 
     /// Whether the connection has ended. Calls on one whose session was lost make a new session;
-    /// on one that was closed they end cancelled.
+    /// on one that was closed they are refused ([`chat::input::Refusal::SessionGone`]).
     pub fn is_closed(&self) -> bool {
         self.0.closed.is_cancelled() || self.0.session().is_closed()
     }
@@ -220,7 +220,8 @@ impl Connection {
         call::start(&self.0, request)
     }
 
-    /// Ends the connection: running calls are cancelled, the session is deleted. At most 5 s.
+    /// Ends the connection: running calls are cancelled at the server and end
+    /// [`chat::outcome::Outcome::Unknown`], the session is deleted. At most 5 s.
     pub async fn close(&self) {
         self.0.closed.cancel();
         self.0.session().close().await;

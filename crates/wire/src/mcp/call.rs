@@ -11,17 +11,21 @@ use chat::{
     input::Refusal,
     outcome::Outcome,
 };
-use rmcp::{RoleClient, model::JsonObject, service::RequestHandle};
+use rmcp::{
+    RoleClient,
+    model::{JsonObject, RequestId},
+    service::{RequestHandle, ServiceError},
+};
 use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
-    ending::{ended, given_up_by_rmcp, gone, judge, not_connected, of_error, of_result},
-    inbox::{Progress, Purpose, Reply, Slot},
-    session::Session,
-    trouble::{Kind, Trouble},
+    ending::{after_acceptance, closed, ended, gone, judge, not_connected, of_error, of_result},
+    inbox::{Progress, Purpose, Reply, Sending, Slot},
+    session::{self, Session},
+    trouble::{HEADER_MISMATCH, Kind, Trouble},
 };
 
 /// Events of a call that wait for their reader. Progress is merged when it is full.
@@ -81,7 +85,7 @@ pub enum CallEvent {
         /// What it is at.
         message: Option<String>,
     },
-    /// It certainly was not executed.
+    /// It certainly was not executed. Never told after [`CallEvent::Accepted`].
     Refused {
         /// Why.
         refusal: Refusal,
@@ -103,7 +107,7 @@ pub enum CallEvent {
 /// Starts a call.
 pub(super) fn start(shared: &Arc<Shared>, request: CallRequest) -> RunningCall {
     let (events, receiver) = mpsc::channel(EVENTS);
-    let cancel = shared.closed.child_token();
+    let cancel = CancellationToken::new();
     let call = Call {
         shared: shared.clone(),
         events,
@@ -125,8 +129,19 @@ struct Call {
 /// How a call ends.
 enum End {
     Reply(Reply),
+    /// rmcp gave it up, and the wire saw no answer.
+    GivenUp(Option<ServiceError>),
+    /// Nobody wants it any more.
     Cancelled,
+    /// The connection was closed.
+    Closed,
     TimedOut(String),
+}
+
+/// How a call ended, and whether it was told before that the server has it.
+struct Followed {
+    end: End,
+    accepted: bool,
 }
 
 impl Call {
@@ -138,7 +153,9 @@ impl Call {
 
     async fn last_event(&self, request: CallRequest) -> CallEvent {
         let session = tokio::select! {
+            biased;
             () = self.given_up() => return ended(Outcome::Cancelled, None),
+            () = self.shared.closed.cancelled() => return judge(gone()),
             session = self.shared.live_session() => session,
         };
         let session = match session {
@@ -155,31 +172,48 @@ impl Call {
             idle: request.idle,
             total: request.total,
         };
-        let end = self.follow(&slot, &mut handle, limits).await;
+        let Followed { end, accepted } = self.follow(&slot, &mut handle, limits).await;
         session.wire.inbox.forget(&slot);
-        match end {
-            End::Reply(Reply::Trouble(trouble)) if trouble.kind == Kind::SessionGone => {
-                self.session_gone(&session, trouble).await
-            }
-            End::Reply(Reply::Trouble(trouble)) if trouble.kind == Kind::HeaderMismatch => {
-                // rmcp learns the tool's headers from the list.
-                self.shared.relist(&session).await;
-                judge(trouble)
-            }
-            End::Reply(Reply::Trouble(trouble)) => {
-                if matches!(trouble.kind, Kind::Limit | Kind::Protocol) {
-                    session.cancel(handle.id, "the answer is of no use").await;
+        let last = self
+            .conclude(&session, handle.id, end, slot.withdraw())
+            .await;
+        if accepted {
+            after_acceptance(last)
+        } else {
+            last
+        }
+    }
+
+    /// What the end means, and what has to be done about it.
+    async fn conclude(
+        &self,
+        session: &Arc<Session>,
+        id: RequestId,
+        end: End,
+        sending: Sending,
+    ) -> CallEvent {
+        match (end, sending) {
+            (End::Reply(Reply::Result(result)), _) => of_result(result),
+            (End::Reply(Reply::Error { code, message }), _) => {
+                if code == HEADER_MISMATCH {
+                    self.shared.relist(session).await;
                 }
-                judge(trouble)
+                of_error(code, &message)
             }
-            End::Reply(Reply::Result(result)) => of_result(result),
-            End::Reply(Reply::Error { code, message }) => of_error(code, &message),
-            End::Cancelled => {
-                session.cancel(handle.id, "cancelled by the user").await;
+            (End::Reply(Reply::Trouble(trouble)), _) => self.troubled(session, id, trouble).await,
+            (End::GivenUp(_), Sending::Never) => self.session_gone(session, gone()).await,
+            (End::GivenUp(error), Sending::Begun) => judge(session::lost(error.as_ref())),
+            (End::Cancelled, _) => {
+                session.cancel(id, "cancelled by the user").await;
                 ended(Outcome::Cancelled, None)
             }
-            End::TimedOut(message) => {
-                session.cancel(handle.id, &message).await;
+            (End::Closed, Sending::Never) => judge(gone()),
+            (End::Closed, Sending::Begun) => {
+                session.cancel(id, "the connection is closed").await;
+                judge(closed())
+            }
+            (End::TimedOut(message), _) => {
+                session.cancel(id, &message).await;
                 let advice = "The call may have had its effect: check before repeating it.";
                 ended(
                     Outcome::Timeout,
@@ -189,14 +223,33 @@ impl Call {
         }
     }
 
+    async fn troubled(&self, session: &Arc<Session>, id: RequestId, trouble: Trouble) -> CallEvent {
+        match trouble.kind {
+            Kind::SessionGone => return self.session_gone(session, trouble).await,
+            // rmcp learns the tool's headers from the list.
+            Kind::HeaderMismatch => self.shared.relist(session).await,
+            Kind::Limit | Kind::Protocol => {
+                session.cancel(id, "the answer is of no use").await;
+            }
+            Kind::StaleToken
+            | Kind::NeedsConnect
+            | Kind::Denied
+            | Kind::TooLarge
+            | Kind::Unreachable
+            | Kind::NoEndpoint
+            | Kind::Lost => {}
+        }
+        judge(trouble)
+    }
+
     /// Hands on what happens until the call has its end.
     async fn follow(
         &self,
         slot: &Slot,
         handle: &mut RequestHandle<RoleClient>,
         limits: Limits,
-    ) -> End {
-        let mut told_accepted = false;
+    ) -> Followed {
+        let mut accepted = false;
         let mut progress: Option<Progress> = None;
         let mut deadline = Deadline::start(limits);
         loop {
@@ -209,29 +262,37 @@ impl Call {
                     }
                     continue;
                 }
-                () = self.given_up() => return End::Cancelled,
+                () = self.given_up() => {
+                    let end = End::Cancelled;
+                    return Followed { end, accepted };
+                }
+                () = self.shared.closed.cancelled() => {
+                    let end = End::Closed;
+                    return Followed { end, accepted };
+                }
                 resolved = &mut handle.rx => Some(resolved),
-                () = deadline.passed() => return End::TimedOut(deadline.message()),
+                () = deadline.passed() => {
+                    let end = End::TimedOut(deadline.message());
+                    return Followed { end, accepted };
+                }
             };
             let known = slot.take();
             if let Some(heard) = known.last_heard {
                 deadline.heard(heard);
             }
-            if known.accepted && !told_accepted {
-                told_accepted = true;
+            if known.accepted && !accepted {
+                accepted = true;
                 self.events.send(CallEvent::Accepted).await.ok();
             }
             progress = known.progress.or(progress);
             if let Some(reply) = known.reply {
                 self.flush(progress).await;
-                return End::Reply(reply);
+                let end = End::Reply(reply);
+                return Followed { end, accepted };
             }
             if let Some(resolved) = resolved {
-                let error = resolved.ok().and_then(Result::err);
-                return End::Reply(Reply::Trouble(given_up_by_rmcp(
-                    error.as_ref(),
-                    known.last_heard,
-                )));
+                let end = End::GivenUp(resolved.ok().and_then(Result::err));
+                return Followed { end, accepted };
             }
         }
     }
@@ -253,6 +314,9 @@ impl Call {
 
     /// Makes a new session, so that the call can be started again.
     async fn session_gone(&self, session: &Arc<Session>, trouble: Trouble) -> CallEvent {
+        if self.shared.closed.is_cancelled() {
+            return judge(trouble);
+        }
         match self.shared.replace(session).await {
             Ok(_) => judge(trouble),
             Err(reconnecting) => not_connected(reconnecting),

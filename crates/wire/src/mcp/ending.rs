@@ -1,17 +1,14 @@
 //! How a call ends, by what came of it.
 
-use std::time::Instant;
-
 use chat::{
     failure::{Failure, Layer},
     input::Refusal,
     outcome::Outcome,
 };
-use rmcp::service::ServiceError;
 use serde_json::{Value, json};
 
 use super::{
-    CallEvent, ConnectError, session,
+    CallEvent, ConnectError,
     trouble::{Kind, Trouble},
 };
 
@@ -20,12 +17,17 @@ pub(super) fn gone() -> Trouble {
     Trouble::new(Kind::SessionGone, failure)
 }
 
-/// rmcp gave the call up and the wire saw no answer.
-pub(super) fn given_up_by_rmcp(error: Option<&ServiceError>, sent: Option<Instant>) -> Trouble {
-    if sent.is_some() {
-        session::lost(error)
-    } else {
-        gone()
+/// The connection was closed while the call ran.
+pub(super) fn closed() -> Trouble {
+    Trouble::lost("the connection was closed while the call ran")
+}
+
+/// What a refusal is worth that comes after the server took the call: the call has ended, and
+/// nobody knows how far it came.
+pub(super) fn after_acceptance(event: CallEvent) -> CallEvent {
+    match event {
+        CallEvent::Refused { failure, .. } => ended(Outcome::ProtocolError, Some(failure)),
+        CallEvent::Accepted | CallEvent::Progress { .. } | CallEvent::Ended { .. } => event,
     }
 }
 

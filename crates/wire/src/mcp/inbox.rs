@@ -61,6 +61,8 @@ pub(super) struct SlotState {
     pub(super) last_heard: Option<Instant>,
     /// Whether the server has it.
     pub(super) accepted: bool,
+    /// Whether it must not be sent any more.
+    withdrawn: bool,
     /// The newest report.
     pub(super) progress: Option<Progress>,
     /// The end.
@@ -85,19 +87,42 @@ impl Slot {
         self.0.changed.notified().await;
     }
 
-    /// What is known; progress is handed out once.
+    /// What is known; progress and the reply are handed out once.
     pub(super) fn take(&self) -> SlotState {
         let mut state = self.state();
         SlotState {
             last_heard: state.last_heard,
             accepted: state.accepted,
+            withdrawn: state.withdrawn,
             progress: state.progress.take(),
-            reply: state.reply.clone(),
+            reply: state.reply.take(),
         }
     }
 
-    pub(super) fn sent(&self) {
-        self.update(|_| {});
+    /// Notes that it is sent now; or says that it must not be.
+    pub(super) fn sent(&self) -> Result<(), Withdrawn> {
+        let mut state = self.state();
+        if state.withdrawn {
+            return Err(Withdrawn);
+        }
+        state.last_heard = Some(Instant::now());
+        drop(state);
+        self.0.changed.notify_one();
+        Ok(())
+    }
+
+    /// Takes it back, so that it is not sent from now on; says whether it was sent before.
+    pub(super) fn withdraw(&self) -> Sending {
+        let mut state = self.state();
+        state.withdrawn = true;
+        match state.last_heard {
+            Some(_) => Sending::Begun,
+            None => Sending::Never,
+        }
+    }
+
+    fn is_accepted(&self) -> bool {
+        self.state().accepted
     }
 
     pub(super) fn accepted(&self) {
@@ -129,6 +154,19 @@ impl Slot {
     fn state(&self) -> MutexGuard<'_, SlotState> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A request was taken back before it was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Withdrawn;
+
+/// Whether a server can have got a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sending {
+    /// It cannot, now or later.
+    Never,
+    /// It can.
+    Begun,
 }
 
 /// The requests of one MCP session that wait for their reply.
@@ -214,14 +252,11 @@ impl Inbox {
     fn answer(&self, mut message: Value, request_id: Option<&str>) -> Value {
         let id = message.get("id").and_then(loose_number);
         let waiting = id.and_then(|id| self.waiting().remove(&id));
-        if let Some(error) = message.get("error") {
-            let (reply, error) = read_error(error, request_id);
-            if let Some(waiting) = waiting {
-                waiting.slot.reply(reply);
+        if let Some(error) = message.get_mut("error") {
+            if let Some(Waiting { slot, .. }) = waiting {
+                slot.reply(read_error(error, &slot, request_id));
             }
-            if let Some(place) = message.get_mut("error") {
-                *place = error;
-            }
+            *error = sound(error);
             return message;
         }
         let (Some(waiting), Some(place)) = (waiting, message.get_mut("result")) else {
@@ -241,26 +276,41 @@ impl Inbox {
     }
 }
 
-/// The reply that a JSON-RPC error is, and the error in the form that rmcp takes.
-fn read_error(error: &Value, request_id: Option<&str>) -> (Reply, Value) {
-    // JSON-RPC: internal error.
-    let code = error.get("code").and_then(Value::as_i64).unwrap_or(-32603);
-    let message = match error.get("message") {
-        Some(Value::String(message)) => message.clone(),
-        _ => error.to_string(),
-    };
-    let mut sound = json!({ "code": code, "message": message });
-    if let (Some(data), Value::Object(sound)) = (error.get("data"), &mut sound) {
-        sound.insert("data".to_owned(), data.clone());
-    }
-    let reply = match Trouble::of_rpc_error(error) {
+/// The reply that a JSON-RPC error is. Once the server has taken the request an error is its
+/// outcome, whatever it says: nothing it says proves that nothing ran.
+fn read_error(error: &Value, slot: &Slot, request_id: Option<&str>) -> Reply {
+    let trouble = Trouble::of_rpc_error(error).filter(|_| !slot.is_accepted());
+    match trouble {
         Some(trouble) if trouble.failure.request_id.is_none() => {
             Reply::Trouble(trouble.with_request_id(request_id.map(ToOwned::to_owned)))
         }
         Some(trouble) => Reply::Trouble(trouble),
-        None => Reply::Error { code, message },
-    };
-    (reply, sound)
+        None => Reply::Error {
+            code: code_of(error),
+            message: message_of(error),
+        },
+    }
+}
+
+/// The error in the form that rmcp takes.
+fn sound(error: &mut Value) -> Value {
+    let mut sound = json!({ "code": code_of(error), "message": message_of(error) });
+    if let (Some(data), Value::Object(sound)) = (error.get_mut("data"), &mut sound) {
+        sound.insert("data".to_owned(), data.take());
+    }
+    sound
+}
+
+fn code_of(error: &Value) -> i64 {
+    // JSON-RPC: internal error.
+    error.get("code").and_then(Value::as_i64).unwrap_or(-32603)
+}
+
+fn message_of(error: &Value) -> String {
+    match error.get("message") {
+        Some(Value::String(message)) => message.clone(),
+        _ => error.to_string(),
+    }
 }
 
 fn is_answer(message: &Value) -> bool {

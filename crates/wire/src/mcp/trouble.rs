@@ -17,7 +17,7 @@ const EXCERPT: usize = 160;
 const INVALID_PARAMS: i64 = -32602;
 
 /// MCP 2026-07-28: the request's headers do not match its body.
-const HEADER_MISMATCH: i64 = -32020;
+pub(super) const HEADER_MISMATCH: i64 = -32020;
 
 /// Something that went wrong.
 #[derive(Clone, Debug, PartialEq)]

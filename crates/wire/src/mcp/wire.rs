@@ -138,8 +138,8 @@ impl Wire {
             token,
             context: self.context(slot),
         };
-        if let Some(slot) = slot {
-            slot.sent();
+        if slot.is_some_and(|slot| slot.sent().is_err()) {
+            return Err(HttpError::Shutdown);
         }
         tokio::select! {
             () = self.ended.cancelled() => Err(HttpError::Shutdown),

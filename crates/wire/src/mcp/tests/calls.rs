@@ -355,7 +355,74 @@ async fn cancel_tells_the_server_and_ends_the_call() {
     let call = connection.call(a_call("echo", json!({})));
     tokio::time::sleep(Duration::from_millis(200)).await;
     connection.close().await;
-    assert_eq!(outcome(&last(call).await), Outcome::Cancelled);
+    let event = last(call).await;
+    assert_eq!(outcome(&event), Outcome::Unknown);
+    assert!(failure(&event).message.contains("was closed"), "{event:?}");
+
+    let late = last(connection.call(a_call("echo", json!({})))).await;
+    assert_eq!(refusal(&late), Refusal::SessionGone);
+}
+
+#[tokio::test]
+async fn a_call_that_waits_while_its_connection_is_closed_is_never_sent() {
+    let calls = Counter::default();
+    let counted = calls.clone();
+    let url = serve(move |seen| {
+        let calls = counted.clone();
+        async move {
+            match seen.method() {
+                "initialize" => with(seen.plain(), "mcp-session-id", "s-1"),
+                // The session's first requests wait for this stream, for a while.
+                "GET" => std::future::pending().await,
+                "tools/call" => {
+                    calls.next();
+                    seen.plain()
+                }
+                _ => seen.plain(),
+            }
+        }
+    })
+    .await;
+    let connection = connect(url).await;
+    let call = connection.call(a_call("echo", json!({})));
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let closing = connection.clone();
+    let (event, ()) = tokio::join!(last(call), closing.close());
+    assert_eq!(refusal(&event), Refusal::SessionGone);
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    assert_eq!(calls.count(), 0);
+}
+
+#[tokio::test]
+async fn an_error_after_the_acceptance_is_no_refusal() {
+    let errors = [
+        json!({ "code": -32020, "message": "Mcp-Param-Region missing" }),
+        json!({ "code": -32602, "message": "access denied, please see the log",
+                "data": { "request_id": "r-2" } }),
+    ];
+    for error in errors {
+        let sent = error.clone();
+        let connection = connected(move |seen| {
+            let error = sent.clone();
+            async move {
+                let report = progress(&progress_token(&seen), 1);
+                let end = json!({ "jsonrpc": "2.0", "id": seen.body["id"], "error": error });
+                stream(
+                    futures_util::stream::iter([report, end]).then(|event| async {
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                        event
+                    }),
+                )
+            }
+        })
+        .await;
+        let events = events(connection.call(a_call("echo", json!({})))).await;
+        assert_eq!(events[0], CallEvent::Accepted);
+        let end = events.last().unwrap();
+        assert_eq!(outcome(end), Outcome::ToolError, "{error}");
+        let said = error["message"].as_str().unwrap();
+        assert!(failure(end).message.contains(said), "{end:?}");
+    }
 }
 
 #[tokio::test]
