@@ -18,6 +18,10 @@ const BLOCKING_BYTES: usize = 256 * 1024;
 /// Bytes of a blob's start that its row keeps: enough to see what it is.
 const PREVIEW_BYTES: usize = 256;
 
+/// Containers within each other in a body that has to be read back: `serde_json` reads no more than
+/// 127, and the transcript that is made of events nests some of their parts a little deeper.
+pub(crate) const NESTING: usize = 100;
+
 /// The level of zstd: its default, some 200 MB/s.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -44,9 +48,27 @@ pub(crate) struct Columns<'a> {
 }
 
 impl Body {
-    /// The stored form of `value`, which is `what`.
+    /// The stored form of `value`, which is `what`. One that could not be read back is refused: it
+    /// is nested deeper than [`NESTING`].
     pub(crate) fn encode(what: &'static str, value: &impl Serialize) -> Result<Self, StoreError> {
         let json = serde_json::to_string(value).map_err(|error| StoreError::body(what, error))?;
+        if nesting(&json) > NESTING {
+            return Err(StoreError::body(what, "it is nested too deeply"));
+        }
+        Self::pack(what, json)
+    }
+
+    /// The stored form of `value`, which is `what` and made of what was stored before: if it could
+    /// not be read back, it would be made anew.
+    pub(crate) fn encode_projection(
+        what: &'static str,
+        value: &impl Serialize,
+    ) -> Result<Self, StoreError> {
+        let json = serde_json::to_string(value).map_err(|error| StoreError::body(what, error))?;
+        Self::pack(what, json)
+    }
+
+    fn pack(what: &'static str, json: String) -> Result<Self, StoreError> {
         if json.len() <= INLINE_BYTES {
             return Ok(Self::Inline(json));
         }
@@ -146,6 +168,32 @@ impl Stored {
     }
 }
 
+/// How many containers of this JSON are within each other at its deepest place.
+fn nesting(json: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'{' | b'[' => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => drop(bytes.next()),
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    deepest
+}
+
 /// A number as SQL has it; what is larger than any stored number stays so.
 pub(crate) fn count(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
@@ -154,4 +202,23 @@ pub(crate) fn count(number: impl TryInto<i64>) -> i64 {
 /// A stored number that is never negative.
 pub(crate) fn stored_count(number: i64) -> u64 {
     u64::try_from(number).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nesting;
+
+    #[test]
+    fn nesting_counts_containers_and_not_what_strings_say() {
+        for (json, depth) in [
+            ("null", 0),
+            (r#""[[{{""#, 0),
+            ("[]", 1),
+            (r#"{"a": [], "b": [{}], "c": []}"#, 3),
+            (r#"[[], "\"[[[", "\\", []]"#, 2),
+            (r#"{"[": "\\\"{", "b": [1]}"#, 2),
+        ] {
+            assert_eq!(nesting(json), depth, "{json}");
+        }
+    }
 }

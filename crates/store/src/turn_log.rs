@@ -134,6 +134,8 @@ impl Store {
     /// A turn has one writer, which waits for the answer to one append before it makes the next.
     /// With `turn.finished`, which is the last event of its append, the transcript is stored; one
     /// that is missing, or that is not of this log's length and finished, fails the append.
+    /// [`StoreError::Body`] also refuses events that could not be read back: JSON of others in them
+    /// that is nested deeper than any edge should have let in.
     pub async fn append(&self, append: Append) -> Result<u64, AppendError> {
         let heavy = append.transcript.is_some() || append.events.iter().any(may_be_large);
         let encode = move || Appending::encode(append);

@@ -275,7 +275,7 @@ fn ending(append: &Append) -> Result<Option<(String, Body)>, StoreError> {
     match (end, &append.transcript) {
         (None, None) => Ok(None),
         (Some(end), Some(transcript)) if transcript.seq == last_seq && !transcript.is_open() => {
-            let transcript = Body::encode("a transcript", transcript)?;
+            let transcript = Body::encode_projection("a transcript", transcript)?;
             Ok(Some((end_name(end)?, transcript)))
         }
         (Some(_), Some(_)) => refused("its transcript is not that of the finished turn"),

@@ -2,13 +2,21 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chat::{event::Event, ids::Sid};
+use chat::{
+    event::Event,
+    ids::{RoundId, Sid},
+    message::{AssistantMessage, ModelCall, RoundEnd, ToolChoice},
+    transcript::Transcript,
+};
 use futures_util::future::join_all;
+use serde_json::json;
+use sqlx::{Connection, SqliteConnection};
 
 use super::{
     Db, ana, append, call_finished, delta, finished, following, large_catalog, new_turn, notice,
+    url,
 };
-use crate::{Append, AppendError, OpenTurnError, Opened, StoreError, Taken};
+use crate::{Append, AppendError, OpenTurnError, Opened, StoreError, Taken, body::NESTING};
 
 #[tokio::test]
 async fn a_log_is_read_as_it_was_written() {
@@ -142,6 +150,73 @@ async fn only_the_end_comes_with_a_transcript_and_never_without() {
         assert_eq!(db.names("t").await, ["turn.started"]);
     }
     assert_eq!(db.store.append(good).await.unwrap(), 3);
+}
+
+/// The end of a round with one call, which nests so many containers within each other.
+fn nested_round(nesting: usize) -> Event {
+    // The event, its message, the calls, the call and its extras are five.
+    let value = (5..nesting).fold(json!(1), |inner, _| json!([inner]));
+    Event::RoundFinished {
+        round: RoundId(1),
+        end: RoundEnd::Calls,
+        usage: None,
+        message: AssistantMessage {
+            calls: vec![ModelCall {
+                extras: [("signature".to_owned(), value)].into_iter().collect(),
+                ..ModelCall::default()
+            }],
+            ..AssistantMessage::default()
+        },
+    }
+}
+
+#[tokio::test]
+async fn what_could_not_be_read_back_is_not_written() {
+    let db = Db::new().await;
+    db.open_turn("t").await;
+    let deep_result = |bytes: usize| {
+        let Event::CallFinished(mut finished) = call_finished(1, bytes) else {
+            unreachable!()
+        };
+        for _ in 0..NESTING {
+            finished.result.raw = json!([finished.result.raw]);
+        }
+        Event::CallFinished(finished)
+    };
+    for deep in [
+        nested_round(NESTING + 1),
+        deep_result(20),
+        deep_result(50_000),
+    ] {
+        let refused = db.append("t", 1, vec![notice("first"), deep]).await;
+        let Err(AppendError::Failed(StoreError::Body { .. })) = refused else {
+            panic!("{refused:?}")
+        };
+        assert_eq!(db.names("t").await, ["turn.started"]);
+    }
+}
+
+#[tokio::test]
+async fn the_deepest_events_and_their_transcript_are_read_back() {
+    let db = Db::new().await;
+    db.open_turn("t").await;
+    let started = Event::RoundStarted {
+        round: RoundId(1),
+        attempt: 1,
+        tool_choice: ToolChoice::Auto,
+        catalogs: Vec::new(),
+    };
+    let events = vec![started, nested_round(NESTING), finished()];
+    db.append("t", 1, events.clone()).await.unwrap();
+    let log = db.store.log(&ana(), &"t".into(), 0).await.unwrap().unwrap();
+    assert_eq!(log[2].event, events[1]);
+    let mut conn = SqliteConnection::connect(&url(&db.dir)).await.unwrap();
+    let (body,): (String,) = sqlx::query_as("SELECT body FROM transcripts")
+        .fetch_one(&mut conn)
+        .await
+        .unwrap();
+    let stored: Transcript = serde_json::from_str(&body).unwrap();
+    assert_eq!(stored, Transcript::fold(&log));
 }
 
 #[tokio::test]
