@@ -38,23 +38,28 @@ pub enum How {
 #[derive(Clone, Copy, Debug)]
 pub struct Trial {
     /// How many times the process is ended.
-    pub kills: u32,
+    pub kills: u64,
     /// How.
     pub how: How,
     /// What the trial's choices come from. The timing stays the machine's own.
     pub seed: u64,
 }
 
+/// A seed that nobody chose.
+pub fn any_seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}
+
 impl Trial {
     /// Puts Toolgate to the trial, and fails if it broke its promise.
     pub async fn run(self) -> Summary {
         let _told = TellSeed(self);
-        let begun = Instant::now();
         let mut world = World::build()
             .model_delay(MODEL_DELAY)
             .script(plan::script())
             .start_with_process()
             .await;
+        let begun = Instant::now();
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         let mut dice = Dice::new(self.seed);
         let lanes: Vec<JoinHandle<Vec<Kept>>> = (0..LANES)
@@ -141,9 +146,13 @@ struct TellSeed(Trial);
 impl Drop for TellSeed {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let Trial { kills, seed, .. } = self.0;
+            let Trial { kills, how, seed } = self.0;
+            let term = match how {
+                How::Kill => "",
+                How::Terminate => " term",
+            };
             tell(&format!(
-                "the same again: cargo run -p tests --bin kills -- {kills} {seed}"
+                "the same again: cargo run -p tests --bin kills -- {kills} {seed}{term}"
             ));
         }
     }
