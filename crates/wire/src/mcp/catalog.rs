@@ -1,11 +1,17 @@
 //! A server's tools: read one by one, so that a broken one costs no other.
 
-use chat::tool::{BrokenTool, Hints, Tool};
+use chat::{
+    limits::{clip, nests_too_deeply},
+    tool::{BrokenTool, Hints, Tool},
+};
 use serde_json::{Map, Value, json};
 
 /// What is wrong with a tool that rmcp leaves out: parameters that ask for headers no client can
 /// send (MCP 2026-07-28, "Custom headers": such tools must be dropped).
 pub(super) const BAD_HEADERS: &str = "its `x-mcp-header` annotations are not valid";
+
+/// Bytes that are kept of a broken tool's name: nothing calls it by that.
+const BROKEN_NAME_BYTES: usize = 128;
 
 /// One page of `tools/list`.
 #[derive(Debug, Default)]
@@ -30,7 +36,7 @@ pub(super) fn page(result: &Value, before: usize) -> Option<Page> {
                     .map(ToOwned::to_owned);
                 let name = name.unwrap_or_else(|| format!("tool {}", before + place + 1));
                 page.broken.push(BrokenTool {
-                    name,
+                    name: clip(name, BROKEN_NAME_BYTES),
                     reason: reason.to_owned(),
                 });
             }
@@ -64,6 +70,9 @@ fn tool(tool: &Value) -> Result<Tool, &'static str> {
         .filter(|name| !name.is_empty())
         .ok_or("it has no name")?;
     let input_schema = match tool.get("inputSchema") {
+        Some(schema) if nests_too_deeply(schema) => {
+            return Err("its inputSchema is nested too deeply");
+        }
         Some(Value::Object(schema)) => schema.clone(),
         Some(_) => return Err("its inputSchema is not an object"),
         None => return Err("it has no inputSchema"),
@@ -75,7 +84,10 @@ fn tool(tool: &Value) -> Result<Tool, &'static str> {
         return Err("its inputSchema is not of type object");
     }
     // `true`, a schema that says nothing, and other oddities are no reason to lose the tool.
-    let output_schema = tool.get("outputSchema").and_then(Value::as_object).cloned();
+    let output_schema = tool
+        .get("outputSchema")
+        .filter(|schema| !nests_too_deeply(schema));
+    let output_schema = output_schema.and_then(Value::as_object).cloned();
     let hint = |name: &str| tool.get("annotations")?.get(name)?.as_bool();
     let title = tool.get("annotations").and_then(Value::as_object);
     let title = text(tool, "title").or_else(|| title.and_then(|hints| text(hints, "title")));
@@ -151,5 +163,24 @@ mod tests {
     fn what_is_no_page_is_none() {
         assert!(page(&json!({}), 0).is_none());
         assert!(page(&json!({ "tools": {} }), 0).is_none());
+    }
+
+    #[test]
+    fn a_schema_that_cannot_be_kept_costs_no_other_tool() {
+        let deep = (0..65).fold(json!({}), |inner, _| json!({ "properties": inner }));
+        let result = json!({ "tools": [
+            { "name": "deep", "inputSchema": deep },
+            { "name": "x".repeat(1000), "inputSchema": 1 },
+            { "name": "good", "inputSchema": { "type": "object" }, "outputSchema": deep },
+        ] });
+        let page = page(&result, 0).unwrap();
+        assert_eq!(
+            page.broken[0].reason,
+            "its inputSchema is nested too deeply"
+        );
+        assert!(page.broken[1].name.len() <= BROKEN_NAME_BYTES);
+        let tools: Vec<_> = page.tools.iter().map(|tool| tool.name.as_str()).collect();
+        assert_eq!(tools, ["good"]);
+        assert_eq!(page.tools[0].output_schema, None);
     }
 }

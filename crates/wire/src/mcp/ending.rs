@@ -110,7 +110,7 @@ pub(super) fn of_result(raw: Value) -> CallEvent {
 /// A JSON-RPC error, in the shape of a result that is one.
 pub(super) fn of_error(code: i64, message: &str) -> CallEvent {
     let raw = json!({ "content": [{ "type": "text", "text": message }], "isError": true });
-    let text = format!("{message} (JSON-RPC error {code})");
+    let text = format!("JSON-RPC error {code}: {message}");
     let failure = Failure::new(Layer::Server, text, "");
     CallEvent::Ended {
         outcome: Outcome::ToolError,

@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use super::{
     inbox::Slot,
-    trouble::{Kind, Trouble, excerpt},
+    trouble::{Kind, Trouble},
     wire::Wire,
 };
 use crate::http::{HttpError, Incoming};
@@ -26,54 +26,77 @@ pub(super) fn events(
     incoming: Incoming,
     slot: Option<Slot>,
 ) -> BoxStream<'static, Result<Sse, SseError>> {
-    let request_id = incoming.request_id();
     let ended = wire.ended.clone().cancelled_owned();
-    let (wire, mut meter) = (wire.clone(), EventMeter::default());
-    let (limiting, limited) = (wire.clone(), slot.clone());
+    let reader = Arc::new(Reader {
+        wire: wire.clone(),
+        request_id: incoming.request_id(),
+        slot,
+    });
+    let (limiting, mut meter) = (reader.clone(), EventMeter::default());
     let bytes = incoming.body.map(move |chunk| {
         let chunk = chunk?;
         meter.count(&chunk).inspect_err(|_| {
-            limiting.report(limited.as_ref(), too_large());
+            limiting.wire.report(limiting.slot.as_ref(), too_large());
         })?;
         Ok::<Bytes, StreamError>(chunk)
     });
     SseStream::from_bytes_stream(bytes)
-        .map(move |event| {
-            Ok(through_inbox(
-                &wire,
-                slot.as_ref(),
-                event?,
-                request_id.as_deref(),
-            ))
+        .then(move |event| {
+            let reader = reader.clone();
+            async move { Ok(reader.read(event?).await) }
         })
         .take_until(ended)
         .boxed()
 }
 
-/// What rmcp is to see of an event; its id and retry time always.
-fn through_inbox(wire: &Wire, slot: Option<&Slot>, event: Sse, request_id: Option<&str>) -> Sse {
-    let is_message = matches!(event.event.as_deref(), None | Some("" | "message"));
-    let Some(data) = event
-        .data
-        .as_deref()
-        .filter(|data| is_message && !data.trim().is_empty())
-    else {
-        return event;
-    };
-    let data = if let Ok(message) = serde_json::from_str::<Value>(data) {
-        wire.inbox
-            .receive(message, request_id)
-            .map(|message| message.to_string())
-    } else {
-        if let Some(slot) = slot {
-            let words = excerpt(data.as_bytes());
-            let trouble = Trouble::protocol(format!("the answer is not MCP: {words}"));
-            let id = request_id.map(ToOwned::to_owned);
-            wire.report(Some(slot), trouble.with_request_id(id));
-        }
-        None
-    };
-    Sse { data, ..event }
+/// Reads the events of one stream.
+struct Reader {
+    wire: Arc<Wire>,
+    slot: Option<Slot>,
+    request_id: Option<String>,
+}
+
+impl Reader {
+    async fn read(self: Arc<Self>, event: Sse) -> Sse {
+        let bytes = event.data.as_deref().unwrap_or_default().len();
+        let reader = self.clone();
+        let read = self
+            .wire
+            .reading(bytes, move || reader.through_inbox(event))
+            .await;
+        read.unwrap_or_else(|trouble| {
+            self.wire.report(self.slot.as_ref(), trouble);
+            Sse::default()
+        })
+    }
+
+    /// What rmcp is to see of an event; its id and retry time always.
+    fn through_inbox(&self, event: Sse) -> Sse {
+        let is_message = matches!(event.event.as_deref(), None | Some("" | "message"));
+        let Some(data) = event
+            .data
+            .as_deref()
+            .filter(|data| is_message && !data.trim().is_empty())
+        else {
+            return event;
+        };
+        let data = match serde_json::from_str::<Value>(data) {
+            Ok(message) => self
+                .wire
+                .inbox
+                .receive(message, self.request_id.as_deref())
+                .map(|message| message.to_string()),
+            Err(error) => {
+                if self.slot.is_some() {
+                    let trouble = Trouble::unreadable(&error, data.as_bytes())
+                        .with_request_id(self.request_id.clone());
+                    self.wire.report(self.slot.as_ref(), trouble);
+                }
+                None
+            }
+        };
+        Sse { data, ..event }
+    }
 }
 
 /// Why a stream of events broke.

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use chat::limits::{PROGRESS_MESSAGE_BYTES, clip, nests_too_deeply};
 use rmcp::model::{NumberOrString, ProgressToken, RequestId};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -243,7 +244,7 @@ impl Inbox {
                 message: params
                     .get("message")
                     .and_then(Value::as_str)
-                    .map(ToOwned::to_owned),
+                    .map(|message| clip(message.to_owned(), PROGRESS_MESSAGE_BYTES)),
             });
         }
         true
@@ -262,12 +263,17 @@ impl Inbox {
         let (Some(waiting), Some(place)) = (waiting, message.get_mut("result")) else {
             return message;
         };
-        let stand_in = match waiting.slot.purpose() {
-            Purpose::Call(_) => json!({ "content": [] }),
-            Purpose::List => catalog::without_broken(place),
+        let (stand_in, too_deep) = match waiting.slot.purpose() {
+            Purpose::Call(_) => (json!({ "content": [] }), nests_too_deeply(place)),
+            // Each tool is looked at by itself.
+            Purpose::List => (catalog::without_broken(place), false),
         };
         let result = std::mem::replace(place, stand_in);
-        waiting.slot.reply(Reply::Result(result));
+        waiting.slot.reply(if too_deep {
+            Reply::Trouble(Trouble::too_deep())
+        } else {
+            Reply::Result(result)
+        });
         message
     }
 

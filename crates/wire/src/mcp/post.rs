@@ -104,18 +104,20 @@ impl Wire {
         let body = incoming.body.whole(RESULT_KEPT_BYTES).await;
         let body =
             body.map_err(|error| self.trouble_of(&error).with_request_id(request_id.clone()))?;
+        let bytes = body.len();
         if !is_request || (body.is_empty() && status == StatusCode::ACCEPTED) {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
-        let message = serde_json::from_slice::<Value>(&body)
-            .ok()
-            .filter(|_| is_json);
-        let Some(message) = message else {
+        if !is_json {
             let message = format!("the answer is not MCP: {}", excerpt(&body));
-            let trouble = Trouble::protocol(message).with_request_id(request_id);
-            return Err(trouble);
+            return Err(Trouble::protocol(message).with_request_id(request_id));
+        }
+        let wire = self.clone();
+        let read = move || match serde_json::from_slice(&body) {
+            Ok(message) => wire.deliver(message, request_id.as_deref(), session),
+            Err(error) => Err(Trouble::unreadable(&error, &body).with_request_id(request_id)),
         };
-        self.deliver(message, request_id.as_deref(), session)
+        self.reading(bytes, read).await?
     }
 
     /// A message that came as a body of its own.

@@ -5,7 +5,10 @@
 //! connected a 401 without a body, a denial by policy a JSON-RPC error on status 200.
 
 use ::http::{HeaderMap, StatusCode, header};
-use chat::failure::{Failure, Layer};
+use chat::{
+    failure::{Failure, Layer},
+    limits::JSON_DEPTH,
+};
 use serde_json::Value;
 
 use crate::http::HttpError;
@@ -64,10 +67,28 @@ impl Trouble {
         Self::new(Kind::Protocol, Failure::new(Layer::Server, message, advice))
     }
 
+    /// Text that cannot be read as JSON.
+    pub(super) fn unreadable(error: &serde_json::Error, text: &[u8]) -> Self {
+        // `serde_json` has no kind for its own bound on depth.
+        if error.to_string().starts_with("recursion limit") {
+            return Self::too_deep();
+        }
+        Self::protocol(format!("the answer is not MCP: {}", excerpt(text)))
+    }
+
+    /// An answer with more containers within each other than we take.
+    pub(super) fn too_deep() -> Self {
+        let message = format!("the answer is nested too deeply: more than {JSON_DEPTH} levels");
+        let advice = "Ask for less, or ask whoever runs the server to flatten its results.";
+        Self::new(Kind::Limit, Failure::new(Layer::Server, message, advice))
+    }
+
     /// An answer that never came.
     pub(super) fn lost(message: impl Into<String>) -> Self {
-        let advice = "The call may have had its effect: check before repeating it.";
-        Self::new(Kind::Lost, Failure::new(Layer::Server, message, advice))
+        Self::new(
+            Kind::Lost,
+            Failure::new(Layer::Server, message, CHECK_FIRST),
+        )
     }
 
     pub(super) fn with_request_id(mut self, id: Option<String>) -> Self {
@@ -137,6 +158,7 @@ impl Trouble {
 const ASK_POLICY: &str =
     "Ask whoever runs the route for access; the request id leads them to the decision.";
 const TRY_AGAIN: &str = "Try again.";
+const CHECK_FIRST: &str = "The call may have had its effect: check before repeating it.";
 
 /// An HTTP answer that is no success.
 pub(super) struct Rejection<'a> {
@@ -260,7 +282,7 @@ impl Rejection<'_> {
                 Kind::Lost,
                 self.layer(),
                 self.says("no answer from the server"),
-                advice,
+                CHECK_FIRST,
             );
         }
         let advice = "Ask whoever runs the server to check it.";

@@ -28,6 +28,10 @@ pub(super) const ACCEPT_STREAM: HeaderValue = HeaderValue::from_static("text/eve
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(super) const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
 
+/// Answers larger than this are read away from the threads that serve everybody, bytes: reading
+/// one takes about a millisecond.
+const READ_ASIDE_BYTES: usize = 256 * 1024;
+
 /// What rmcp is told of trouble; what we need of it is in the slot or with the wire.
 #[derive(Clone, Debug, Error)]
 #[error("{0}")]
@@ -145,6 +149,19 @@ impl Wire {
             () = self.ended.cancelled() => Err(HttpError::Shutdown),
             answer = link.http.send(&link.lane, outgoing) => answer,
         }
+    }
+
+    /// Reads `bytes` of an answer; where that takes long, aside.
+    pub(super) async fn reading<T: Send + 'static>(
+        &self,
+        bytes: usize,
+        read: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Trouble> {
+        if bytes <= READ_ASIDE_BYTES {
+            return Ok(read());
+        }
+        let reading = self.link.tasks.spawn_blocking(read).await;
+        reading.map_err(|_| Trouble::lost("Toolgate failed to read the answer"))
     }
 
     pub(super) fn context(&self, slot: Option<&Slot>) -> Context {
