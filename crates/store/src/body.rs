@@ -151,7 +151,14 @@ impl Stored {
         tasks
             .spawn_blocking(move || self.decode_here(what))
             .await
-            .map_err(|error| StoreError::body(what, error))?
+            .map_err(|error| {
+                if error.is_cancelled() {
+                    // The runtime is ending. That says nothing about the body.
+                    StoreError::Closed
+                } else {
+                    StoreError::body(what, error)
+                }
+            })?
     }
 
     fn decode_here<T: DeserializeOwned>(self, what: &'static str) -> Result<T, StoreError> {

@@ -1,10 +1,11 @@
 //! Conversations, turn logs and blobs in SQLite.
 //!
 //! A [`Store`] is the only thing that knows SQL. Turn logs have one write primitive,
-//! [`Store::append`]; everything else about a turn that is stored (its transcript, whether it is
-//! open, when its conversation was last used) is a projection of its log, written in the
-//! transaction of the append that changes it and by nothing else. Everything a user reads is keyed
-//! by their subject: what belongs to another is not there.
+//! [`Store::append`] (and for a log that cannot be read any more, [`Store::finish_unreadable`]);
+//! everything else about a turn that is stored (its transcript, whether it is open, when its
+//! conversation was last used) is a projection of its log, written in the transaction of the append
+//! that changes it and by nothing else. Everything a user reads is keyed by their subject: what
+//! belongs to another is not there.
 //!
 //! What a commit survives: the database is in WAL mode with `synchronous=FULL`, so once a write was
 //! answered it survives the death of the process (a kill, a crash, an abort) and, on a disk that
@@ -15,6 +16,7 @@ mod error;
 mod history;
 mod log_read;
 mod turn_log;
+mod unreadable;
 
 mod turn_writes;
 

@@ -15,11 +15,15 @@ use crate::{
     error::StoreError,
 };
 
+/// What is shown in the place of an event that cannot be read.
+const UNREADABLE: &str = "What happened here cannot be read.";
+
 impl Store {
     /// The events of a turn whose number is larger than `after`; all with 0, which is as
     /// much as the limits of a turn let it become. Of a large result it has the size
     /// ([`CallResult::raw_bytes`](chat::shape::CallResult::raw_bytes)); the rest is for
-    /// [`call_result`](Self::call_result). `None` when the user has no such turn.
+    /// [`call_result`](Self::call_result). In the place of an event that cannot be read is a notice
+    /// that says so. `None` when the user has no such turn.
     pub async fn log(
         &self,
         subject: &Subject,
@@ -32,10 +36,23 @@ impl Store {
         }
         let mut events = Events::read(&mut tx, turn, after, &self.0.tasks);
         let mut log = Vec::new();
-        while let Some(logged) = events.next().await? {
+        while let Some(logged) = events.next_or_notice().await? {
             log.push(logged);
         }
         Ok(Some(log))
+    }
+
+    /// The whole log of a turn, whoever's it is, to go on with the turn. An event that cannot be
+    /// read is an error, [`StoreError::Body`], because nothing may follow from a log with a hole:
+    /// then only [`finish_unreadable`](Self::finish_unreadable) is left.
+    pub async fn log_to_replay(&self, turn: &TurnId) -> Result<Vec<Logged>, StoreError> {
+        let mut conn = self.0.readers.acquire().await?;
+        let mut events = Events::read(&mut conn, turn, 0, &self.0.tasks);
+        let mut log = Vec::new();
+        while let Some(logged) = events.next().await? {
+            log.push(logged);
+        }
+        Ok(log)
     }
 
     /// How a call of a turn ended, with the whole result as the server gave it. `None` when the
@@ -95,7 +112,7 @@ type ResultColumns = (
     Option<Vec<u8>>,
 );
 
-/// Folds a turn's log, event by event.
+/// Folds a turn's log, event by event, for those who read it: as [`Store::log`] has it.
 pub(crate) async fn fold(
     conn: &mut SqliteConnection,
     turn: &TurnId,
@@ -103,7 +120,7 @@ pub(crate) async fn fold(
 ) -> Result<Transcript, StoreError> {
     let mut transcript = Transcript::default();
     let mut events = Events::read(conn, turn, 0, tasks);
-    while let Some(logged) = events.next().await? {
+    while let Some(logged) = events.next_or_notice().await? {
         transcript.apply(&logged);
     }
     Ok(transcript)
@@ -123,48 +140,76 @@ async fn owns_turn(
     Ok(turns > 0)
 }
 
-/// `seq`, `at`, `size`, `body`, the blob's body.
-type EventColumns = (i64, i64, i64, Option<String>, Option<Vec<u8>>);
+/// `seq`, `at`, `call_id`, `size`, `body`, the blob's body.
+type EventColumns = (i64, i64, Option<i64>, i64, Option<String>, Option<Vec<u8>>);
 
 /// The events of a log, read one by one: bodies are many times what is made of them.
-struct Events<'a> {
+pub(crate) struct Events<'a> {
     rows: futures_util::stream::BoxStream<'a, Result<EventColumns, sqlx::Error>>,
+    turn: &'a TurnId,
     tasks: &'a TaskTracker,
 }
 
 impl<'a> Events<'a> {
-    fn read(
+    /// Reads the events whose number is larger than `after`.
+    pub(crate) fn read(
         conn: &'a mut SqliteConnection,
         turn: &'a TurnId,
         after: u64,
         tasks: &'a TaskTracker,
     ) -> Self {
         let rows = sqlx::query_as(
-            "SELECT e.seq, e.at, e.size, e.body, b.body FROM events e \
+            "SELECT e.seq, e.at, e.call_id, e.size, e.body, b.body FROM events e \
              LEFT JOIN blobs b ON b.hash = e.blob_hash \
              WHERE e.turn_id = $1 AND e.seq > $2 ORDER BY e.seq",
         )
         .bind(turn.as_str())
         .bind(count(after))
         .fetch(conn);
-        Self { rows, tasks }
+        Self { rows, turn, tasks }
     }
 
-    async fn next(&mut self) -> Result<Option<Logged>, StoreError> {
-        let Some((seq, at, size, inline, packed)) = self.rows.try_next().await? else {
+    /// The next event. One that cannot be read is an error.
+    pub(crate) async fn next(&mut self) -> Result<Option<Logged>, StoreError> {
+        match self.rows.try_next().await? {
+            Some(row) => decode(row, self.tasks).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The next event, or if it cannot be read a notice in its place.
+    async fn next_or_notice(&mut self) -> Result<Option<Logged>, StoreError> {
+        let Some(row) = self.rows.try_next().await? else {
             return Ok(None);
         };
-        let event = Stored {
-            size,
-            inline,
-            packed,
+        let (seq, at, call, ..) = row;
+        match decode(row, self.tasks).await {
+            Err(error @ StoreError::Body { .. }) => {
+                tracing::warn!(turn = %self.turn, seq, %error, "a notice is shown instead");
+                Ok(Some(Logged {
+                    seq: stored_count(seq),
+                    at,
+                    event: Event::Notice {
+                        call: call.and_then(|call| u32::try_from(call).ok()).map(CallId),
+                        text: UNREADABLE.to_owned(),
+                    },
+                }))
+            }
+            decoded => decoded.map(Some),
         }
-        .decode("an event", self.tasks)
-        .await?;
-        Ok(Some(Logged {
-            seq: stored_count(seq),
-            at,
-            event,
-        }))
     }
+}
+
+async fn decode(row: EventColumns, tasks: &TaskTracker) -> Result<Logged, StoreError> {
+    let (seq, at, _, size, inline, packed) = row;
+    let stored = Stored {
+        size,
+        inline,
+        packed,
+    };
+    Ok(Logged {
+        seq: stored_count(seq),
+        at,
+        event: stored.decode("an event", tasks).await?,
+    })
 }

@@ -4,6 +4,7 @@ mod faults;
 mod files;
 mod history;
 mod turn_log;
+mod unreadable;
 
 use chat::{
     event::{CallFinished, CatalogReady, Delta, Event, FunctionEntry, Logged, TurnStarted},

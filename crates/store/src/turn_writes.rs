@@ -5,6 +5,7 @@ use chat::{
     ids::{ConversationId, Sid, TurnId},
     outcome::TurnEnd,
     prompt,
+    transcript::Transcript,
 };
 use sqlx::SqliteConnection;
 
@@ -167,8 +168,26 @@ pub(crate) struct Appending {
     rows: Vec<EventRow>,
     /// The session that the turn's calls go on with.
     sid: Option<Sid>,
-    /// How the turn ends, and its transcript.
-    end: Option<(String, Body)>,
+    end: Option<Ended>,
+}
+
+/// How a turn ends.
+pub(crate) struct Ended {
+    /// The public name of the end.
+    end: String,
+    transcript: Body,
+}
+
+impl Ended {
+    pub(crate) fn encode(end: TurnEnd, transcript: &Transcript) -> Result<Self, StoreError> {
+        // As it is in JSON.
+        let name =
+            serde_json::to_string(&end).map_err(|error| StoreError::body("an end", error))?;
+        Ok(Self {
+            end: name.trim_matches('"').to_owned(),
+            transcript: Body::encode_projection("a transcript", transcript)?,
+        })
+    }
 }
 
 impl Appending {
@@ -197,36 +216,6 @@ impl Appending {
             end,
         })
     }
-
-    /// Stores the transcript and closes the turn.
-    async fn finish(
-        &self,
-        conn: &mut SqliteConnection,
-        (end, transcript): &(String, Body),
-    ) -> Result<(), sqlx::Error> {
-        transcript.store_blob(&mut *conn).await?;
-        let columns = transcript.columns();
-        sqlx::query(
-            "INSERT INTO transcripts (turn_id, size, body, blob_hash, preview) \
-             VALUES ($1, $2, $3, $4, $5)",
-        )
-        .bind(self.turn.as_str())
-        .bind(columns.size)
-        .bind(columns.body)
-        .bind(columns.blob_hash)
-        .bind(columns.preview)
-        .execute(&mut *conn)
-        .await?;
-        let (conversation,): (String,) = sqlx::query_as(
-            "UPDATE turns SET ended = $2, ended_at = $3 WHERE id = $1 RETURNING conversation_id",
-        )
-        .bind(self.turn.as_str())
-        .bind(end)
-        .bind(self.at)
-        .fetch_one(&mut *conn)
-        .await?;
-        touch(conn, &conversation, self.at).await
-    }
 }
 
 impl Write for Appending {
@@ -252,15 +241,46 @@ impl Write for Appending {
         for (seq, row) in (self.expected_seq + 1..).zip(&self.rows) {
             row.insert(&mut *conn, &self.turn, (seq, self.at)).await?;
         }
-        if let Some(end) = &self.end {
-            self.finish(conn, end).await?;
+        if let Some(ended) = &self.end {
+            close_turn(conn, &self.turn, self.at, ended).await?;
         }
         Ok(last_seq)
     }
 }
 
+/// What follows from `turn.finished`: stores the transcript and closes the turn.
+pub(crate) async fn close_turn(
+    conn: &mut SqliteConnection,
+    turn: &TurnId,
+    at: i64,
+    ended: &Ended,
+) -> Result<(), sqlx::Error> {
+    ended.transcript.store_blob(&mut *conn).await?;
+    let columns = ended.transcript.columns();
+    sqlx::query(
+        "INSERT INTO transcripts (turn_id, size, body, blob_hash, preview) \
+         VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(turn.as_str())
+    .bind(columns.size)
+    .bind(columns.body)
+    .bind(columns.blob_hash)
+    .bind(columns.preview)
+    .execute(&mut *conn)
+    .await?;
+    let (conversation,): (String,) = sqlx::query_as(
+        "UPDATE turns SET ended = $2, ended_at = $3 WHERE id = $1 RETURNING conversation_id",
+    )
+    .bind(turn.as_str())
+    .bind(&ended.end)
+    .bind(at)
+    .fetch_one(&mut *conn)
+    .await?;
+    touch(conn, &conversation, at).await
+}
+
 /// How the append ends the turn, if it does, and the transcript, which has to be that of the end.
-fn ending(append: &Append) -> Result<Option<(String, Body)>, StoreError> {
+fn ending(append: &Append) -> Result<Option<Ended>, StoreError> {
     let refused = |why: &'static str| Err(StoreError::body("an append", why));
     let last_seq = append
         .expected_seq
@@ -275,8 +295,7 @@ fn ending(append: &Append) -> Result<Option<(String, Body)>, StoreError> {
     match (end, &append.transcript) {
         (None, None) => Ok(None),
         (Some(end), Some(transcript)) if transcript.seq == last_seq && !transcript.is_open() => {
-            let transcript = Body::encode_projection("a transcript", transcript)?;
-            Ok(Some((end_name(end)?, transcript)))
+            Ended::encode(end, transcript).map(Some)
         }
         (Some(_), Some(_)) => refused("its transcript is not that of the finished turn"),
         (Some(_), None) => refused("it finishes the turn without a transcript"),
@@ -312,12 +331,6 @@ fn sid_of(event: &Event) -> Option<&Sid> {
     } else {
         None
     }
-}
-
-/// The public name of an end, as it is in JSON.
-fn end_name(end: TurnEnd) -> Result<String, StoreError> {
-    let json = serde_json::to_string(&end).map_err(|error| StoreError::body("an end", error))?;
-    Ok(json.trim_matches('"').to_owned())
 }
 
 /// A turn is taken over.

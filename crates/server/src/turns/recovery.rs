@@ -14,6 +14,7 @@ use store::{OpenTurn, StoreError};
 
 use super::{Running, Turns};
 use crate::{
+    clock,
     driver::{Begin, Command, Driver, Owned},
     live::Live,
 };
@@ -82,10 +83,14 @@ impl Turns {
         let Some(taken) = store.take_over(&open.turn).await? else {
             return Ok(());
         };
-        let log = store
-            .log(&open.subject, &open.turn, 0)
-            .await?
-            .unwrap_or_default();
+        let log = match store.log_to_replay(&open.turn).await {
+            Ok(log) => log,
+            Err(error @ StoreError::Body { .. }) => {
+                tracing::error!(turn = %open.turn, %error, "a turn that cannot be read is ended");
+                return store.finish_unreadable(&open.turn, clock::now()).await;
+            }
+            Err(error) => return Err(error),
+        };
         let path = store
             .turns(&open.subject, &open.conversation)
             .await?
