@@ -2,6 +2,11 @@
 
 #![cfg(test)]
 
+mod fake;
+
 mod harness_itself;
 mod house;
+mod identity;
 mod kills;
+mod server_calls;
+mod servers;

@@ -67,6 +67,7 @@ routes:
     to: {origin}
     name: {name}
     mcp: {{server: {{path: {path}, max_request_bytes: 1048576}}}}
+    pass_identity_headers: true
     policy:
       - allow: {{or: [{{domain: {{is: example.com}}}}]}}
 ",
