@@ -2,7 +2,7 @@
 //!
 //! HTTP/2 streams of one connection share its window: a body that nobody reads stalls the others.
 //! So a task takes each body off the wire into a bounded buffer, and resets the stream when its
-//! reader lags past the bound for more than a moment.
+//! reader lags past the bound for more than a second.
 
 use std::{
     pin::Pin,
@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -22,8 +22,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{Bounds, HttpError};
 use crate::tap::{End, Recording};
 
-/// How long a full buffer waits for its reader: one that is alive but busy makes room by then, and
-/// the others on the connection have windows of their own for so long.
+/// How long a stream may be left unread because its buffer is full, all such waits together: so
+/// that a reader which is alive but busy (parsing a large result) is not taken for a dead one.
+///
+/// The plain rule would be to reset the stream at the bound. This departs from it by one second in
+/// which an unread flood can take the connection's window from the other streams. The second does
+/// not begin anew with each frame, only once the reader has caught up with everything.
 const LAG_GRACE: Duration = Duration::from_secs(1);
 
 /// What one buffered frame costs beside its bytes, so that a flood of tiny frames is bounded too.
@@ -108,6 +112,10 @@ impl Buffered {
         self.room.notify_one();
     }
 
+    fn is_empty(&self) -> bool {
+        self.bytes.load(Ordering::Relaxed) == 0
+    }
+
     /// Waits until no more than `limit` waits.
     async fn within(&self, limit: usize) {
         while self.bytes.load(Ordering::Relaxed) > limit {
@@ -131,6 +139,7 @@ impl Reader {
         E: std::error::Error + Send + Sync + 'static,
     {
         let mut frames = std::pin::pin!(frames);
+        let mut grace = LAG_GRACE;
         loop {
             let next = tokio::select! {
                 () = reading.cancelled() => {
@@ -145,15 +154,20 @@ impl Reader {
                 Some(Ok(frame)) if frame.is_empty() => {}
                 Some(Ok(frame)) => {
                     self.recording.received(&frame);
+                    if self.buffered.is_empty() {
+                        grace = LAG_GRACE;
+                    }
                     self.buffered.put(&frame);
                     if self.sender.send(Ok(frame)).is_err() {
                         return;
                     }
+                    let full = Instant::now();
                     let room = self.buffered.within(self.limit);
-                    if tokio::time::timeout(LAG_GRACE, room).await.is_err() {
+                    if tokio::time::timeout(grace, room).await.is_err() {
                         let limit = self.limit;
                         return self.fail(HttpError::Lagged { limit });
                     }
+                    grace = grace.saturating_sub(full.elapsed());
                 }
                 Some(Err(error)) => return self.fail(HttpError::broken(error)),
                 None => return self.recording.end(End::Complete),

@@ -238,6 +238,26 @@ async fn a_reader_that_lags_loses_the_stream_and_one_that_reads_gets_all() {
 }
 
 #[tokio::test]
+async fn a_reader_that_never_catches_up_holds_the_connection_for_a_second_in_all() {
+    let port = flood().await;
+    let mut slow = send(&plain(), get(&format!("http://127.0.0.1:{port}/")))
+        .await
+        .unwrap()
+        .body;
+    let begun = std::time::Instant::now();
+    let error = loop {
+        // It makes room again and again, long before a second has passed.
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        match slow.next().await {
+            Some(Ok(_)) => assert!(begun.elapsed() < Duration::from_secs(10), "still held"),
+            Some(Err(error)) => break error,
+            None => panic!("all was read"),
+        }
+    };
+    assert!(matches!(error, HttpError::Lagged { .. }), "{error}");
+}
+
+#[tokio::test]
 async fn lanes_have_a_bounded_number_of_places() {
     let http = plain();
     let url: Url = "http://a.test/".parse().unwrap();
