@@ -4,7 +4,10 @@ use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
-use chat::failure::{Failure, Layer};
+use chat::{
+    failure::{Failure, Layer},
+    ids::Subject,
+};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde_json::Value;
@@ -74,6 +77,7 @@ pub struct Pomerium {
     http: Http,
     lane: Arc<Lane>,
     public_url: Url,
+    subject: Option<Subject>,
 }
 
 impl Pomerium {
@@ -87,6 +91,16 @@ impl Pomerium {
             http,
             lane,
             public_url,
+            subject: None,
+        }
+    }
+
+    /// The same Pomerium; exchanges are recorded as made for this person.
+    #[must_use]
+    pub fn on_behalf_of(&self, subject: Subject) -> Self {
+        Self {
+            subject: Some(subject),
+            ..self.clone()
         }
     }
 
@@ -126,6 +140,7 @@ impl Pomerium {
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let context = Context {
             peer: Peer::Pomerium,
+            subject: self.subject.clone(),
             ..Context::default()
         };
         let outgoing = Outgoing {
@@ -264,7 +279,15 @@ fn route(listed: Listed) -> Option<Route> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
     use super::*;
+    use crate::{
+        http::HttpOptions,
+        tap::{Exchange, Tap},
+    };
 
     fn names(json: &str) -> Vec<String> {
         read(serde_json::from_str(json).unwrap())
@@ -316,5 +339,36 @@ mod tests {
             assert!(!error.failure().advice.is_empty());
             assert_eq!(error.failure().status, Some(status));
         }
+    }
+
+    /// Whom each exchange was recorded for.
+    #[derive(Default)]
+    struct Records(Mutex<Vec<Option<Subject>>>);
+
+    impl Tap for Records {
+        fn finished(&self, exchange: &Exchange) {
+            let subject = exchange.context.subject.clone();
+            self.0.lock().unwrap().push(subject);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_asked_for_a_person_is_recorded_for_them() {
+        let records = Arc::new(Records::default());
+        let http = Http::new(HttpOptions {
+            // Nobody is there, and that is recorded too.
+            pomerium_addr: Some("127.0.0.1:1".to_owned()),
+            ca_pem: None,
+            tap: records.clone(),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        });
+        let public_url = "https://chat.example.com".parse().unwrap();
+        let pomerium = Pomerium::new(http.unwrap(), public_url);
+        let ana = Subject::from("ana");
+        let asked = pomerium.on_behalf_of(ana.clone());
+        asked.routes(&"TE".into()).await.unwrap_err();
+        pomerium.jwks().await.unwrap_err();
+        assert_eq!(*records.0.lock().unwrap(), [Some(ana), None]);
     }
 }

@@ -1,7 +1,10 @@
 //! Tokens: where they go, and which.
 
 use super::*;
-use crate::http::tests::certificate;
+use crate::{
+    http::tests::certificate,
+    tap::{Exchange, Tap},
+};
 
 /// A token that another takes the place of, as pages bring them.
 #[derive(Default)]
@@ -104,4 +107,71 @@ async fn a_server_that_pomerium_did_not_name_gets_no_token() {
         "{error:?}"
     );
     assert_eq!(asked.count(), 0);
+}
+
+/// Whom each exchange was recorded for.
+#[derive(Default)]
+struct Records(Mutex<Vec<(String, Option<Subject>)>>);
+
+impl Tap for Records {
+    fn finished(&self, exchange: &Exchange) {
+        let record = (
+            exchange.method.to_string(),
+            exchange.context.subject.clone(),
+        );
+        self.0.lock().unwrap().push(record);
+    }
+}
+
+/// Ana, who has no token.
+struct Ana;
+
+impl TokenSource for Ana {
+    fn token(&self) -> Option<SecretString> {
+        None
+    }
+
+    fn subject(&self) -> Option<Subject> {
+        Some(Subject::from("ana"))
+    }
+}
+
+#[tokio::test]
+async fn every_exchange_is_recorded_for_its_person() {
+    let url = serve(|seen| async move {
+        match seen.method() {
+            "initialize" => with(seen.plain(), "mcp-session-id", "s-1"),
+            _ => seen.plain(),
+        }
+    })
+    .await;
+    let (options, records) = (options(url), Arc::new(Records::default()));
+    let http = Http::new(HttpOptions {
+        pomerium_addr: None,
+        ca_pem: None,
+        tap: records.clone(),
+        tasks: options.tasks.clone(),
+        shutdown: options.shutdown.clone(),
+    });
+    let connection = Connection::connect(ConnectOptions {
+        http: http.unwrap(),
+        token: Arc::new(Ana),
+        ..options
+    });
+    let connection = connection.await.unwrap();
+    last(connection.call(a_call("echo", json!({})))).await;
+    connection.close().await;
+
+    let records = records.0.lock().unwrap();
+    for method in ["POST", "GET", "DELETE"] {
+        assert!(
+            records.iter().any(|(sent, _)| sent == method),
+            "{records:?}"
+        );
+    }
+    let ana = Some(Subject::from("ana"));
+    assert!(
+        records.iter().all(|(_, subject)| *subject == ana),
+        "{records:?}"
+    );
 }
