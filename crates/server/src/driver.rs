@@ -24,7 +24,7 @@ use chat::{
     transcript::Transcript,
     turn::Turn,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, live::Live, tokens::Session};
@@ -56,6 +56,9 @@ pub(crate) enum Command {
         question: QuestionId,
         answer: Answer,
         session: Arc<Session>,
+        /// Told whether it counts: another answer may have come first. Dropped without a word when
+        /// the answer could not be recorded.
+        counts: oneshot::Sender<bool>,
     },
     /// Somebody wants it to stop.
     Cancel(CancelBy),

@@ -162,6 +162,13 @@ impl Problem {
         }
     }
 
+    /// 503: what a person wanted of a turn could not be written down, so it does not count.
+    pub fn not_recorded() -> Self {
+        let message = "Toolgate cannot go on with this answer just now.";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "not_saved", message)
+            .advise("Try again in a moment: it goes on by itself as soon as it can.")
+    }
+
     /// 502: somebody else failed.
     pub fn upstream(failure: Failure) -> Self {
         Self {

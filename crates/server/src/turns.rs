@@ -20,7 +20,7 @@ use chat::{
 use dashmap::DashMap;
 use futures_util::FutureExt as _;
 use store::OpenTurn;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::{
     context::Context,
@@ -195,15 +195,18 @@ impl Running {
 
     /// Asks the turn to stop. One whose log cannot be written just now is stopped when it can.
     pub async fn cancel(&self) -> Result<(), Problem> {
-        let told = self.command(Command::Cancel(CancelBy::User)).await;
-        if told.is_err() && self.live.look(|view| view.stuck) {
-            self.cancel_wanted.store(true, Ordering::Relaxed);
-            return Ok(());
+        // Before anything else: the append of it may be the one that fails.
+        self.cancel_wanted.store(true, Ordering::Relaxed);
+        let told = self.commands.send(Command::Cancel(CancelBy::User)).await;
+        if told.is_ok() || self.live.look(|view| view.stuck) {
+            Ok(())
+        } else {
+            Err(self.unheard())
         }
-        told
     }
 
-    /// Answers a question of the turn's. Only one that is still open can be answered.
+    /// Answers a question of the turn's. Only one that is still open can be answered, and of several
+    /// answers only the first counts; it is recorded when this returns.
     pub async fn answer(
         &self,
         session: &Arc<Session>,
@@ -211,17 +214,23 @@ impl Running {
         answer: Answer,
     ) -> Result<(), Problem> {
         if !self.live.look(|view| asks(&view.transcript, question)) {
-            return Err(Problem::conflict(
-                "The question has been answered or is gone.",
-            ));
+            return Err(answered_already());
         }
-        let session = Arc::clone(session);
-        self.command(Command::Answer {
+        let (counts, heard) = oneshot::channel();
+        let command = Command::Answer {
             question,
             answer,
-            session,
-        })
-        .await
+            session: Arc::clone(session),
+            counts,
+        };
+        if self.commands.send(command).await.is_err() {
+            return Err(self.unheard());
+        }
+        match heard.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(answered_already()),
+            Err(_) => Err(self.unheard()),
+        }
     }
 
     /// Whether it does more than wait for a person.
@@ -229,15 +238,23 @@ impl Running {
         !self.live.look(|view| waits_for_person(&view.transcript))
     }
 
-    async fn command(&self, command: Command) -> Result<(), Problem> {
-        let told = self.commands.send(command).await;
-        told.map_err(|_| Problem::conflict("The answer is finished already."))
+    /// Why the driver did not hear of something: the turn has ended, or cannot be written just now.
+    fn unheard(&self) -> Problem {
+        if self.live.look(|view| view.transcript.is_open()) {
+            Problem::not_recorded()
+        } else {
+            Problem::conflict("The answer is finished already.")
+        }
     }
 
     /// Tells the driver something it can do without: when it is too busy to listen, it works.
     fn tell(&self, command: Command) {
         let _busy = self.commands.try_send(command);
     }
+}
+
+fn answered_already() -> Problem {
+    Problem::conflict("The question has been answered or is gone.")
 }
 
 /// Whether the question waits for its answer.

@@ -23,9 +23,19 @@ impl Driver {
                 question,
                 answer,
                 session,
+                counts,
             } => {
                 self.owner_here(session).await;
-                self.feed(Input::Answered { question, answer }).await;
+                let open = self
+                    .engine
+                    .open_questions()
+                    .any(|(open, _)| open == question);
+                if open {
+                    self.feed(Input::Answered { question, answer }).await;
+                }
+                if self.lost.is_none() {
+                    let _gone = counts.send(open);
+                }
             }
             Command::Cancel(by) => self.cancel(by).await,
             Command::OwnerHere(session) => self.owner_here(session).await,
