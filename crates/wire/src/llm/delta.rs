@@ -1,6 +1,6 @@
 //! What one event of an answer adds, read from whatever shape it has.
 
-use chat::message::Usage;
+use chat::{limits::nests_too_deeply, message::Usage};
 use serde_json::{Map, Value};
 
 use super::{
@@ -163,7 +163,7 @@ fn of_message(mut message: Map<String, Value>) -> Delta {
         delta.calls.push(of_function(function));
     }
     if let Some((key, extra)) = message.remove_entry("extra_content")
-        && !extra.is_null()
+        && can_be_given_back(&extra)
     {
         delta.extras.insert(key, extra);
     }
@@ -221,13 +221,18 @@ fn of_call(call: Value) -> Option<CallDelta> {
     let index = call.remove("index").and_then(|index| index.as_u64());
     let id = string(call.remove("id"));
     call.remove("type");
-    call.retain(|_, extra| !extra.is_null());
+    call.retain(|_, extra| can_be_given_back(extra));
     Some(CallDelta {
         index,
         id,
         extras: call,
         ..of_function(function)
     })
+}
+
+/// Whether a field of the vendor's says anything, and in a depth that can be kept.
+fn can_be_given_back(extra: &Value) -> bool {
+    !extra.is_null() && !nests_too_deeply(extra)
 }
 
 fn of_function(mut function: Map<String, Value>) -> CallDelta {

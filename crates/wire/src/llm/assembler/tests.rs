@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use bytes::Bytes;
-use chat::failure::Retry;
+use chat::{failure::Retry, limits::JSON_DEPTH};
 use serde_json::json;
 
 use super::*;
@@ -320,4 +320,26 @@ fn answers_are_bounded() {
     };
     let taken = (0..1000).take_while(|n| call(*n)).count();
     assert_eq!(taken, crate::llm::slots::CALLS);
+}
+
+#[test]
+fn extras_too_deep_to_be_kept_are_dropped() {
+    let nested = |levels: usize| (0..levels).fold(json!(1), |inner, _| json!([inner]));
+    for (levels, kept) in [(JSON_DEPTH, true), (JSON_DEPTH + 1, false)] {
+        let mut assembler = Assembler::default();
+        let event = json!({"choices": [{
+            "delta": {
+                "extra_content": nested(levels),
+                "tool_calls": [{
+                    "index": 0, "id": "i", "function": {"name": "a", "arguments": "{}"},
+                    "extra_content": nested(levels),
+                }],
+            },
+            "finish_reason": "tool_calls",
+        }]});
+        assembler.take(Chunk::Other(event)).unwrap();
+        let message = assembler.end(BodyEnd::Done, "turn 1").unwrap().message;
+        assert_eq!(message.extras.contains_key("extra_content"), kept);
+        assert_eq!(message.calls[0].extras.contains_key("extra_content"), kept);
+    }
 }
