@@ -71,7 +71,11 @@ export function composer({ place, moved, sent }) {
       kept = { text: '', id: '' };
       if (typed) clear(text);
       document.getElementById('hero').hidden = true;
-      if (place.conversation !== posted.conversation) moved(posted.conversation);
+      if (place.conversation !== posted.conversation) {
+        forget();
+        moved(posted.conversation);
+        remember();
+      }
       sent();
     } catch (error) {
       complain(error.message, error.advice, error);
@@ -134,7 +138,7 @@ export function composer({ place, moved, sent }) {
   }
 
   function clear(text) {
-    localStorage.removeItem(key());
+    forget();
     // What was typed while the message was on its way stays.
     box.value = box.value.startsWith(text) ? box.value.slice(text.length).trimStart() : box.value;
     if (box.value !== '') remember();
@@ -172,10 +176,18 @@ export function composer({ place, moved, sent }) {
 
   function remember() {
     try {
-      if (box.value === '') localStorage.removeItem(key());
+      if (box.value === '') forget();
       else localStorage.setItem(key(), box.value);
     } catch {
       // Without storage the text lives as long as the page.
+    }
+  }
+
+  function forget() {
+    try {
+      localStorage.removeItem(key());
+    } catch {
+      // See above.
     }
   }
 

@@ -6,6 +6,9 @@ import { sessionLives } from './api.js';
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
 
+// How often a page whose session has ended looks whether somebody signed in again in another tab.
+const SIGNED_IN_MS = 5_000;
+
 // Follows the place and hands patches on. Gives { open }: connects anew, to where the place is now.
 export function connect(place, patched) {
   let source = null;
@@ -40,12 +43,14 @@ export function connect(place, patched) {
   }
 
   async function lost() {
+    clearTimeout(timer);
     const lives = await sessionLives();
     if (lives === 'no') {
       show('Your session has ended. ', true);
+      later(lost, SIGNED_IN_MS);
       return;
     }
-    show('Toolgate cannot be reached. Trying again…');
+    show(lives === 'yes' ? 'Connecting again…' : 'Toolgate cannot be reached. Trying again…');
     later(open, wait * (0.5 + Math.random()));
     wait = Math.min(wait * 2, LONGEST_WAIT_MS);
   }
@@ -60,7 +65,7 @@ export function connect(place, patched) {
     open();
   }
 
-  addEventListener('online', () => source?.readyState === EventSource.CLOSED && open());
+  addEventListener('online', () => source?.readyState === EventSource.CLOSED && lost());
   addEventListener('pageshow', (event) => event.persisted && open());
   open();
   return { open: forgetPosition };
@@ -68,7 +73,8 @@ export function connect(place, patched) {
 
 function show(words, signIn = false) {
   const line = document.getElementById('connection');
-  if (line.textContent === '' && words === '') return;
+  if (line.dataset.words === words) return;
+  line.dataset.words = words;
   line.hidden = words === '';
   line.textContent = words;
   if (!signIn) return;

@@ -2,7 +2,7 @@
 //!
 //! One template for each kind of thing a transcript holds, the same for what is over and for what
 //! is still happening. Everything that comes from a model, a server or a person is escaped by the
-//! template; only Markdown that [`crate::markdown`] rendered goes in as it is.
+//! template; only Markdown that `crate::markdown` rendered goes in as it is.
 
 pub(crate) mod stream;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use askama::Template;
 use chat::{
     event::{Answer, ParkReason, Progress},
-    failure::Failure,
+    failure::{Failure, Layer},
     ids::{QuestionId, TurnId},
     outcome::Outcome,
     shape::ShapeStep,
@@ -17,6 +17,9 @@ use super::{render, round::seconds, visible};
 
 /// Characters of the arguments that the card's one line shows.
 const GLANCE_CHARS: usize = 90;
+
+/// Characters of a failure on the card: its details have it whole.
+const FAILURE_CHARS: usize = 400;
 
 #[derive(Template)]
 #[template(path = "call.html")]
@@ -37,7 +40,7 @@ struct Card<'a> {
     finished: bool,
     shown: &'a str,
     steps: Vec<String>,
-    failure: Option<&'a Failure>,
+    failure: Option<Failure>,
     has_result: bool,
     again: Option<String>,
 }
@@ -94,7 +97,7 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, catalogs: &[Arc<Cat
         finished,
         shown: &item.shown,
         steps: item.steps.iter().map(step).collect(),
-        failure: item.failure.as_ref(),
+        failure: failure(item),
         has_result: has_result(item.state),
         again: again(item, &arguments),
         arguments,
@@ -126,15 +129,15 @@ fn title(item: &CallItem, catalogs: &[Arc<Catalog>]) -> Option<String> {
 
 fn status(state: CallState) -> Status {
     let (kind, symbol, word) = match state {
-        CallState::Requested => ("waits", "◌", "Next"),
+        CallState::Requested => ("waits", "○", "Next"),
         CallState::Asking { .. } => ("asks", "?", "Needs your approval"),
-        CallState::Running => ("runs", "◌", "Running"),
+        CallState::Running => ("runs", "●", "Running"),
         CallState::Parked {
             reason: ParkReason::StaleToken,
-        } => ("waits", "◌", "Waiting for a fresh token"),
+        } => ("waits", "○", "Waiting for a fresh token"),
         CallState::Parked {
             reason: ParkReason::NeedsConnect,
-        } => ("waits", "◌", "Waiting until your account is connected"),
+        } => ("waits", "○", "Waiting until your account is connected"),
         CallState::Finished { outcome } => outcome_words(outcome),
     };
     Status { kind, symbol, word }
@@ -157,6 +160,41 @@ fn outcome_words(outcome: Outcome) -> (&'static str, &'static str, &'static str)
         Outcome::Limit => ("failed", "✗", "Ended by a limit"),
         Outcome::Unknown => ("unknown", "?", "Unknown: it may or may not have run"),
     }
+}
+
+/// What went wrong with a call, in words for its user.
+fn failure(item: &CallItem) -> Option<Failure> {
+    let CallState::Finished { outcome } = item.state else {
+        return None;
+    };
+    let (layer, advice) = match outcome {
+        Outcome::Ok | Outcome::DeniedByUser | Outcome::Cancelled => return None,
+        Outcome::ToolError | Outcome::ProtocolError => (
+            Layer::Server,
+            "Nothing to do: the model was told, and can try another way.",
+        ),
+        Outcome::InvalidArguments | Outcome::UnknownFunction => (
+            Layer::Model,
+            "Nothing to do: the model was told, and can correct itself.",
+        ),
+        Outcome::DeniedByPolicy | Outcome::TokenExpired => (Layer::Pomerium, ""),
+        Outcome::NeedsConnect | Outcome::Timeout | Outcome::Unavailable => (Layer::Server, ""),
+        Outcome::Limit => (Layer::Toolgate, ""),
+        Outcome::Unknown => (
+            Layer::Toolgate,
+            "Check whether it had its effect before you run it again.",
+        ),
+    };
+    let known = item.failure.clone();
+    let mut failure = known.unwrap_or_else(|| Failure::new(layer, item.shown.as_str(), ""));
+    if failure.advice.is_empty() {
+        advice.clone_into(&mut failure.advice);
+    }
+    if let Some((end, _)) = failure.message.char_indices().nth(FAILURE_CHARS) {
+        failure.message.truncate(end);
+        failure.message.push('…');
+    }
+    Some(failure)
 }
 
 /// Whether a result of the server's is stored.

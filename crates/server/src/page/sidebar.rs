@@ -143,7 +143,7 @@ pub(super) fn servers(user: &UserServers) -> String {
 
 fn words(state: ServerState) -> (&'static str, &'static str, &'static str) {
     match state {
-        ServerState::Connecting => ("connecting", "◌", "connecting"),
+        ServerState::Connecting => ("connecting", "○", "connecting"),
         ServerState::Ready => ("ready", "●", "ready"),
         ServerState::NeedsConnect => ("needs-connect", "◐", "not connected"),
         ServerState::Forbidden => ("forbidden", "⊘", "not allowed"),

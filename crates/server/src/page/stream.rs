@@ -5,6 +5,7 @@
 //! comes back is sent what was committed after its last id, and every open item whole; one whose id
 //! is not known gets a `reset` with all there is.
 
+mod list;
 mod sync;
 
 use std::{collections::VecDeque, convert::Infallible, future::pending, sync::Arc, time::Duration};
@@ -20,21 +21,20 @@ use axum::{
 use chat::ids::{ConversationId, TurnId};
 use futures_util::stream;
 use serde::Deserialize;
-use store::{ConversationRow, StoreError};
+use store::StoreError;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
+use self::list::ListRow;
 use super::{
     paint::{Has, Painter},
     patch::Patch,
-    sidebar::{self, CONVERSATIONS, Mark, SERVERS},
+    sidebar::{self, SERVERS},
 };
 use crate::{
-    api,
-    app::{App, AppState},
+    app::AppState,
     error::Problem,
     gate::Caller,
-    live::Live,
     servers::UserServers,
     streams::Place,
 };
@@ -146,13 +146,6 @@ struct Following {
     changes: watch::Receiver<u64>,
     has: Has,
     due: Option<Instant>,
-}
-
-/// A conversation of the list, and its running turn.
-struct ListRow {
-    row: ConversationRow,
-    live: Option<Arc<Live>>,
-    mark: Mark,
 }
 
 impl Reader {
@@ -270,109 +263,6 @@ impl Reader {
         self.server_changes.mark_unchanged();
         let html = sidebar::servers(&self.servers);
         self.ready.push_back(Patch::replace(SERVERS, html).frame());
-    }
-
-    /// A turn has begun or ended, perhaps in this conversation.
-    async fn look_again(&mut self) -> Result<(), StoreError> {
-        self.look_at_list().await?;
-        if self.is_behind() {
-            self.sync().await?;
-        }
-        Ok(())
-    }
-
-    /// Brings the list up to date, and the conversation, if a turn has begun or ended meanwhile.
-    async fn look_at_marks(&mut self) -> Result<(), StoreError> {
-        let mut moved = false;
-        for row in &mut self.rows {
-            let Some(turn) = &row.row.open_turn else {
-                continue;
-            };
-            let found = self.app.turns.find(&self.caller.person.subject, turn);
-            let live = found.map(|running| Arc::clone(&running.live));
-            moved |= live.is_none() && row.live.is_some();
-            row.live = live;
-            row.look();
-            moved |= row.mark == Mark::None;
-        }
-        if moved {
-            self.look_at_list().await?;
-        } else {
-            self.send_list();
-        }
-        if self.is_behind() {
-            self.sync().await?;
-        }
-        Ok(())
-    }
-
-    async fn look_at_list(&mut self) -> Result<(), StoreError> {
-        let subject = &self.caller.person.subject;
-        let store = &self.app.context.store;
-        let rows = store
-            .conversations(subject, None, api::CONVERSATIONS)
-            .await?;
-        let before = self.row().map(|row| row.row.updated_at);
-        self.rows = rows
-            .into_iter()
-            .map(|row| ListRow::new(&self.app, &self.caller, row))
-            .collect();
-        self.stale |= self.row().map(|row| row.row.updated_at) != before;
-        self.send_list();
-        Ok(())
-    }
-
-    fn send_list(&mut self) {
-        let rows: Vec<_> = self.rows.iter().map(|row| (&row.row, row.mark)).collect();
-        let html = sidebar::conversations(&rows, self.conversation.as_ref());
-        if html != self.list {
-            let patch = Patch::replace(CONVERSATIONS, html.clone());
-            self.ready.push_back(patch.frame());
-            self.list = html;
-        }
-    }
-
-    /// Whether something happened in the conversation that the page does not follow.
-    fn is_behind(&self) -> bool {
-        if self.following.is_some() {
-            return false;
-        }
-        let runs = |row: &ListRow| {
-            row.live
-                .as_ref()
-                .is_some_and(|live| !live.look(|view| view.closed))
-        };
-        self.stale || self.row().is_some_and(runs)
-    }
-
-    /// The conversation in the list.
-    fn row(&self) -> Option<&ListRow> {
-        let id = self.conversation.as_ref()?;
-        self.rows.iter().find(|row| row.row.id == *id)
-    }
-}
-
-impl ListRow {
-    fn new(app: &App, caller: &Caller, row: ConversationRow) -> Self {
-        let turn = row.open_turn.as_ref();
-        let running = turn.and_then(|turn| app.turns.find(&caller.person.subject, turn));
-        let mut row = Self {
-            mark: if turn.is_some() {
-                Mark::Running
-            } else {
-                Mark::None
-            },
-            live: running.map(|running| Arc::clone(&running.live)),
-            row,
-        };
-        row.look();
-        row
-    }
-
-    fn look(&mut self) {
-        if let Some(live) = &self.live {
-            self.mark = live.look(|view| Mark::of(&view.transcript));
-        }
     }
 }
 

@@ -156,11 +156,11 @@ impl Document {
                 html.push_str(&self.head);
             }
         } else {
-            html.push_str(&format!("<{}>", self.head));
+            html.extend(["<", &self.head, ">"]);
         }
         self.children.iter().for_each(|child| child.write(html));
         if !self.name.is_empty() && !VOID.contains(&self.name.as_str()) {
-            html.push_str(&format!("</{}>", self.name));
+            html.extend(["</", &self.name, ">"]);
         }
     }
 }
