@@ -15,7 +15,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chat::{
     effect::Effect,
-    event::{Answer, CancelBy, Progress, ServerStateChanged},
+    event::{Answer, Progress, ServerStateChanged},
     ids::{CallId, ConversationId, QuestionId, Subject, TurnId},
     input::Input,
     outcome::Outcome,
@@ -60,8 +60,9 @@ pub(crate) enum Command {
         /// the answer could not be recorded.
         counts: oneshot::Sender<bool>,
     },
-    /// Somebody wants it to stop.
-    Cancel(CancelBy),
+    /// Its user wants it to stop; told when that is recorded, dropped without a word when it could
+    /// not be.
+    Cancel(oneshot::Sender<()>),
     /// Its owner is here, with this session.
     OwnerHere(Arc<Session>),
 }

@@ -13,7 +13,7 @@ use std::{
 };
 
 use chat::{
-    event::{Answer, CancelBy},
+    event::Answer,
     ids::{ConversationId, QuestionId, Subject, TurnId},
     transcript::{CallState, Transcript},
 };
@@ -193,12 +193,15 @@ impl Running {
         running
     }
 
-    /// Asks the turn to stop. One whose log cannot be written just now is stopped when it can.
+    /// Asks the turn to stop; that is recorded when this returns. One whose log cannot be written
+    /// just now is stopped when it can.
     pub async fn cancel(&self) -> Result<(), Problem> {
         // Before anything else: the append of it may be the one that fails.
         self.cancel_wanted.store(true, Ordering::Relaxed);
-        let told = self.commands.send(Command::Cancel(CancelBy::User)).await;
-        if told.is_ok() || self.live.look(|view| view.stuck) {
+        let (recorded, heard) = oneshot::channel();
+        // If the driver is gone, so is the other end of `heard`.
+        let _gone = self.commands.send(Command::Cancel(recorded)).await;
+        if heard.await.is_ok() || self.live.look(|view| view.stuck) {
             Ok(())
         } else {
             Err(self.unheard())

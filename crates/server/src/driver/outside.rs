@@ -37,7 +37,12 @@ impl Driver {
                     let _gone = counts.send(open);
                 }
             }
-            Command::Cancel(by) => self.cancel(by).await,
+            Command::Cancel(recorded) => {
+                self.cancel(CancelBy::User).await;
+                if self.lost.is_none() {
+                    let _gone = recorded.send(());
+                }
+            }
             Command::OwnerHere(session) => self.owner_here(session).await,
         }
     }

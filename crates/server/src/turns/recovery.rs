@@ -6,11 +6,13 @@ use std::{
 };
 
 use chat::{
-    event::{CancelBy, TurnStarted},
+    event::TurnStarted,
     ids::{Sid, TurnId},
     turn::Turn,
 };
 use store::{OpenTurn, StoreError};
+
+use tokio::sync::oneshot;
 
 use super::{Running, Turns};
 use crate::{
@@ -52,7 +54,8 @@ impl Turns {
                         if lost.cancel_wanted.load(Ordering::Relaxed)
                             && let Some(running) = turns.find(&lost.subject, &lost.turn)
                         {
-                            running.tell(Command::Cancel(CancelBy::User));
+                            let (recorded, _) = oneshot::channel();
+                            running.tell(Command::Cancel(recorded));
                         }
                         return;
                     }
