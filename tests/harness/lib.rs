@@ -28,6 +28,8 @@ mod journal;
 
 mod toolgate;
 
+pub mod browser;
+
 pub mod kills;
 
 mod dice;

@@ -4,6 +4,7 @@
 
 mod fake;
 
+mod browser;
 mod harness_itself;
 mod house;
 mod identity;
