@@ -48,8 +48,6 @@ pub struct Summary {
     pub second_starts: usize,
     /// Calls that northwind saw.
     pub witnessed: usize,
-    /// Stops that were heard and forgotten: a kill came before they were recorded.
-    pub forgotten_stops: u32,
 }
 
 impl Summary {
@@ -80,7 +78,6 @@ impl fmt::Display for Summary {
         writeln!(f, "second starts  {}", self.second_starts)?;
         writeln!(f, "witnessed      {} calls, by northwind", self.witnessed)?;
         writeln!(f, "rounds again   {}", self.discarded)?;
-        writeln!(f, "stops lost     {}", self.forgotten_stops)?;
         write!(f, "events         {}", self.events)
     }
 }
@@ -103,7 +100,7 @@ pub(super) async fn judge(world: &World, kept: &[Kept]) -> Summary {
         judge_end(kept, &transcript, &mut summary);
         judge_calls(&log, &mut witness, &mut summary);
         summary.events += log.len();
-        summary.forgotten_stops += kept.forgotten_stops;
+        assert_eq!(kept.forgotten_stops, 0, "a stop was taken and lost");
     }
     witness.nothing_is_left();
     judge_conversations(kept, &mut summary).await;
