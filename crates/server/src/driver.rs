@@ -190,7 +190,6 @@ impl Driver {
         let shutdown = self.context.shutdown.clone();
         loop {
             if let Some(how) = self.lost {
-                self.live.stuck();
                 return self.let_go(how);
             }
             if self.engine.is_finished() {
@@ -290,6 +289,7 @@ impl Driver {
             store::AppendError::Lost => LetGo::TakenOver,
             store::AppendError::Failed(_) => LetGo::LogLost,
         });
+        self.live.stuck();
         tracing::error!(turn = %self.owned.turn, %error, "the turn's log cannot be written");
         for effect in self.engine.on(Input::LogLost) {
             Box::pin(self.begin(effect)).await;

@@ -199,9 +199,8 @@ impl Running {
         // Before anything else: the append of it may be the one that fails.
         self.cancel_wanted.store(true, Ordering::Relaxed);
         let (recorded, heard) = oneshot::channel();
-        // If the driver is gone, so is the other end of `heard`.
-        let _gone = self.commands.send(Command::Cancel(recorded)).await;
-        if heard.await.is_ok() || self.live.look(|view| view.stuck) {
+        let told = self.commands.send(Command::Cancel(recorded)).await.is_ok();
+        if (told && heard.await.is_ok()) || self.live.look(|view| view.stuck) {
             Ok(())
         } else {
             Err(self.unheard())
