@@ -7,6 +7,7 @@
 mod call;
 mod catalog;
 mod client;
+mod deadline;
 mod ending;
 mod era;
 mod events;

@@ -1,9 +1,6 @@
 //! One tool call, from its start to its one end.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use chat::{
     failure::{Failure, Layer},
@@ -22,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Shared,
+    deadline::{Deadline, Limits},
     ending::{after_acceptance, closed, ended, gone, judge, not_connected, of_error, of_result},
     inbox::{Progress, Purpose, Reply, Sending, Slot},
     session::{self, Session},
@@ -252,7 +250,7 @@ impl Call {
         let mut accepted = false;
         let mut progress: Option<Progress> = None;
         let mut deadline = Deadline::start(limits);
-        loop {
+        let end = loop {
             let resolved = tokio::select! {
                 biased;
                 () = slot.changed() => None,
@@ -262,19 +260,10 @@ impl Call {
                     }
                     continue;
                 }
-                () = self.given_up() => {
-                    let end = End::Cancelled;
-                    return Followed { end, accepted };
-                }
-                () = self.shared.closed.cancelled() => {
-                    let end = End::Closed;
-                    return Followed { end, accepted };
-                }
+                () = self.given_up() => break End::Cancelled,
+                () = self.shared.closed.cancelled() => break End::Closed,
                 resolved = &mut handle.rx => Some(resolved),
-                () = deadline.passed() => {
-                    let end = End::TimedOut(deadline.message());
-                    return Followed { end, accepted };
-                }
+                () = deadline.passed() => break End::TimedOut(deadline.message()),
             };
             let known = slot.take();
             if let Some(heard) = known.last_heard {
@@ -287,14 +276,13 @@ impl Call {
             progress = known.progress.or(progress);
             if let Some(reply) = known.reply {
                 self.flush(progress).await;
-                let end = End::Reply(reply);
-                return Followed { end, accepted };
+                break End::Reply(reply);
             }
             if let Some(resolved) = resolved {
-                let end = End::GivenUp(resolved.ok().and_then(Result::err));
-                return Followed { end, accepted };
+                break End::GivenUp(resolved.ok().and_then(Result::err));
             }
-        }
+        };
+        Followed { end, accepted }
     }
 
     /// The last report goes out before the end does.
@@ -336,60 +324,6 @@ impl From<Progress> for CallEvent {
             progress,
             total,
             message,
-        }
-    }
-}
-
-/// How long a call may take.
-#[derive(Clone, Copy)]
-struct Limits {
-    idle: Duration,
-    total: Duration,
-}
-
-/// When a call has taken too long. The clock of its silence starts when it is sent: before, it
-/// waits in our own queue.
-struct Deadline {
-    limits: Limits,
-    end: Instant,
-    silent_at: Option<Instant>,
-    heard_first: Option<Instant>,
-}
-
-impl Deadline {
-    fn start(limits: Limits) -> Self {
-        Self {
-            limits,
-            end: Instant::now() + limits.total,
-            silent_at: None,
-            heard_first: None,
-        }
-    }
-
-    fn heard(&mut self, at: Instant) {
-        let sent = *self.heard_first.get_or_insert(at);
-        self.end = sent + self.limits.total;
-        self.silent_at = Some(at + self.limits.idle);
-    }
-
-    async fn passed(&self) {
-        let next = self
-            .silent_at
-            .map_or(self.end, |silent| silent.min(self.end));
-        tokio::time::sleep_until(next.into()).await;
-    }
-
-    fn message(&self) -> String {
-        if self.silent_at.is_some_and(|silent| silent < self.end) {
-            format!(
-                "the server was silent for {} s",
-                self.limits.idle.as_secs_f64()
-            )
-        } else {
-            format!(
-                "the call took longer than {} s",
-                self.limits.total.as_secs_f64()
-            )
         }
     }
 }
