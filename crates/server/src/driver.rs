@@ -98,6 +98,9 @@ pub(crate) struct Driver {
     pub(crate) owned: Owned,
     pub(crate) context: Arc<Context>,
     pub(crate) session: Arc<Session>,
+    /// Another session of the owner's, the one they were in last: when the turn's own runs out of
+    /// tokens, it goes on there.
+    elsewhere: Option<Arc<Session>>,
     pub(crate) live: Arc<Live>,
     pub(crate) commands: mpsc::Receiver<Command>,
     /// Changes with each token of the session; subscribed to before the session is first looked
@@ -140,6 +143,7 @@ impl Driver {
             owned: begin.owned,
             tokens: begin.session.watch(),
             session: begin.session,
+            elsewhere: None,
             live: begin.live,
             commands: begin.commands,
             history: begin.history,

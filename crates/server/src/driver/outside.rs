@@ -50,8 +50,13 @@ impl Driver {
     /// The owner came, perhaps under another session: a turn that waits for a token goes on with
     /// that one's.
     pub(super) async fn owner_here(&mut self, session: Arc<Session>) {
+        if session.age().is_none() {
+            return;
+        }
         let waits = self.held.is_some() || self.parked_for_token();
-        if !waits || session.age().is_none() {
+        if !waits {
+            let other = !Arc::ptr_eq(&session, &self.session);
+            self.elsewhere = other.then_some(session);
             return;
         }
         // A session that was forgotten and came back is another one, if of the same name.
@@ -181,8 +186,20 @@ impl Driver {
         if self.session.count() > running.token {
             // A newer token came while the call was out.
             self.token_came().await;
+        } else if let Some(session) = self.take_elsewhere() {
+            self.owner_here(session).await;
         } else {
             self.session.recall_streams();
         }
+    }
+
+    /// The session that the owner was in last, if it is another one whose token still works.
+    fn take_elsewhere(&mut self) -> Option<Arc<Session>> {
+        let life = self.context.settings.token_life;
+        let session = self.elsewhere.take()?;
+        session
+            .age()
+            .is_some_and(|age| age < life)
+            .then_some(session)
     }
 }
