@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod fake;
+mod look;
 
 mod browser;
 mod harness_itself;
@@ -11,3 +12,4 @@ mod identity;
 mod kills;
 mod server_calls;
 mod servers;
+mod turns;
