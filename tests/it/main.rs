@@ -5,6 +5,7 @@
 mod fake;
 mod look;
 
+mod approval;
 mod browser;
 mod harness_itself;
 mod house;
