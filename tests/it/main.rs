@@ -13,4 +13,5 @@ mod identity;
 mod kills;
 mod server_calls;
 mod servers;
+mod stop;
 mod turns;
