@@ -11,6 +11,7 @@ mod harness_itself;
 mod house;
 mod identity;
 mod kills;
+mod messages;
 mod model_faults;
 mod readers;
 mod server_calls;
