@@ -17,4 +17,5 @@ mod readers;
 mod server_calls;
 mod servers;
 mod stop;
+mod storage;
 mod turns;
