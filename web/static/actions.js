@@ -7,6 +7,7 @@ export function listenForActions(box) {
   turns.addEventListener('click', (event) => {
     const button = event.target.closest('[data-do]');
     if (!button) return;
+    if (button.dataset.do === 'approve') answer(button.form, { kind: 'approve' });
     if (button.dataset.do === 'say') box.say(button.dataset.message);
     if (button.dataset.do === 'try-again') {
       box.fill(button.closest('.turn').querySelector('.message').textContent);
@@ -14,18 +15,17 @@ export function listenForActions(box) {
   });
   turns.addEventListener('submit', (event) => {
     if (!event.target.matches('.ask')) return;
+    // Enter in the reason denies: only the button approves.
     event.preventDefault();
-    answer(event.target, event.submitter?.value);
+    answer(event.target, { kind: 'deny', reason: event.target.elements.reason.value.trim() });
   });
 }
 
 // Answers a question about a call; the card changes when the answer is in the log.
-async function answer(form, choice) {
+async function answer(form, body) {
   const { turn, question } = form.dataset;
   const refused = form.querySelector('.refused');
   const buttons = [...form.querySelectorAll('button')];
-  const reason = form.elements.reason.value.trim();
-  const body = choice === 'deny' ? { kind: 'deny', reason } : { kind: 'approve' };
   refused.hidden = true;
   for (const button of buttons) button.disabled = true;
   try {

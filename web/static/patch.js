@@ -74,8 +74,7 @@ function address(element, root) {
   let anchor = element;
   while (anchor !== root && !anchor.id) anchor = anchor.parentElement;
   if (!anchor.id) return null;
-  const value = element.getAttribute('value');
-  const href = element.getAttribute('href');
-  const detail = value ? `[value="${CSS.escape(value)}"]` : href ? `[href="${CSS.escape(href)}"]` : '';
+  const known = ['href', 'data-do', 'type'].find((name) => element.hasAttribute(name));
+  const detail = known ? `[${known}="${CSS.escape(element.getAttribute(known))}"]` : '';
   return { id: anchor.id, selector: `${element.localName}${detail}` };
 }

@@ -142,7 +142,7 @@ async fn page(
             .unwrap_or_default(),
         after: after.unwrap_or_default(),
         conversations: sidebar::conversations(&marked, id),
-        servers: sidebar::servers(&servers),
+        servers: sidebar::servers(servers.all(), servers.unlisted_because()),
         turns: turns_html(turns, &servers.catalogs()),
         message_bytes: chat::limits::MESSAGE_BYTES,
     });

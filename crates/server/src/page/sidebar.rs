@@ -11,7 +11,7 @@ use chat::{
 use store::ConversationRow;
 
 use super::{render, visible};
-use crate::servers::UserServers;
+use crate::servers::Known;
 
 /// The id of the list's element.
 pub(super) const CONVERSATIONS: &str = "conversations";
@@ -106,9 +106,8 @@ pub(super) fn conversations(
 }
 
 /// The servers and how they are.
-pub(super) fn servers(user: &UserServers) -> String {
-    let servers = user
-        .all()
+pub(super) fn servers(known: Vec<Known>, unlisted: Option<Failure>) -> String {
+    let servers = known
         .into_iter()
         .map(|known| {
             let (kind, symbol, word) = words(known.state);
@@ -135,10 +134,7 @@ pub(super) fn servers(user: &UserServers) -> String {
             }
         })
         .collect();
-    render(&Servers {
-        unlisted: user.unlisted_because(),
-        servers,
-    })
+    render(&Servers { unlisted, servers })
 }
 
 fn words(state: ServerState) -> (&'static str, &'static str, &'static str) {
@@ -148,5 +144,97 @@ fn words(state: ServerState) -> (&'static str, &'static str, &'static str) {
         ServerState::NeedsConnect => ("needs-connect", "◐", "not connected"),
         ServerState::Forbidden => ("forbidden", "⊘", "not allowed"),
         ServerState::Unavailable => ("unavailable", "✗", "not available"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use chat::{failure::Layer, ids::TurnId, tool::Catalog};
+    use wire::pomerium::Route;
+
+    use super::*;
+
+    fn row(title: &str, open: Option<&str>) -> ConversationRow {
+        ConversationRow {
+            id: "01".into(),
+            title: title.to_owned(),
+            created_at: 0,
+            updated_at: 0,
+            open_turn: open.map(TurnId::from),
+        }
+    }
+
+    fn known(state: ServerState, failure: Option<Failure>, catalog: Option<Catalog>) -> Known {
+        let route = Route {
+            name: "<i>db</i>".to_owned(),
+            description: Some("<u>sales</u>".to_owned()),
+            url: "https://db.example.com/mcp".parse().unwrap(),
+            host: "db.example.com".to_owned(),
+        };
+        Known {
+            route,
+            state,
+            failure,
+            catalog: catalog.map(Arc::new),
+        }
+    }
+
+    #[test]
+    fn titles_are_text_and_marks_are_words() {
+        let running = row("<script>alert(1)</script>\u{202e}", Some("t"));
+        let html = conversations(&[(&running, Mark::Running)], Some(&"01".into()));
+        assert!(!html.contains("<script"));
+        assert!(!html.contains('\u{202e}'));
+        assert!(html.contains("aria-current=\"page\""));
+        assert!(html.contains("being answered"));
+        let html = conversations(&[(&running, Mark::NeedsYou)], None);
+        assert!(html.contains("needs you"));
+        assert!(!html.contains("aria-current"));
+        assert!(conversations(&[], None).contains("None yet."));
+    }
+
+    #[test]
+    fn a_server_that_is_not_ready_says_why_and_what_to_do() {
+        for (state, word) in [
+            (ServerState::Connecting, "connecting"),
+            (ServerState::NeedsConnect, "not connected"),
+            (ServerState::Forbidden, "not allowed"),
+            (ServerState::Unavailable, "not available"),
+        ] {
+            let failure = Failure::new(Layer::Pomerium, "It <b>says</b> no.", "Ask somebody.")
+                .with_request_id(Some("id-7".to_owned()));
+            let html = servers(vec![known(state, Some(failure), None)], None);
+            assert!(html.contains(word), "{html}");
+            for part in [
+                "It &#60;b&#62;says&#60;/b&#62; no.",
+                "Ask somebody.",
+                "id-7",
+            ] {
+                assert!(html.contains(part), "{part} is missing in {html}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_ready_server_counts_its_tools_and_names_the_broken_ones() {
+        let broken = BrokenTool {
+            name: "<bad>".to_owned(),
+            reason: "its schema is a list".to_owned(),
+        };
+        let catalog = Catalog::new("<img src=x>", Vec::new(), vec![broken]);
+        let html = servers(vec![known(ServerState::Ready, None, Some(catalog))], None);
+        assert!(html.contains("0 tools"));
+        assert!(html.contains("&#60;bad&#62;</bdi>: its schema is a list"));
+        assert!(!html.contains("<img"));
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_had_says_so() {
+        let failure = Failure::new(Layer::Pomerium, "No list.", "Later.");
+        let html = servers(Vec::new(), Some(failure));
+        assert!(html.contains("No list."));
+        assert!(!html.contains("None known yet."));
     }
 }

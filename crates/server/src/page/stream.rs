@@ -31,13 +31,7 @@ use super::{
     patch::Patch,
     sidebar::{self, SERVERS},
 };
-use crate::{
-    app::AppState,
-    error::Problem,
-    gate::Caller,
-    servers::UserServers,
-    streams::Place,
-};
+use crate::{app::AppState, error::Problem, gate::Caller, servers::UserServers, streams::Place};
 
 /// How often a silent stream says that it is alive: well under every proxy's patience.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -261,7 +255,7 @@ impl Reader {
 
     fn send_servers(&mut self) {
         self.server_changes.mark_unchanged();
-        let html = sidebar::servers(&self.servers);
+        let html = sidebar::servers(self.servers.all(), self.servers.unlisted_because());
         self.ready.push_back(Patch::replace(SERVERS, html).frame());
     }
 }
