@@ -235,7 +235,8 @@ impl Servers {
                 "Set `mcp: {client: {}}` on Toolgate's route in Pomerium.",
             )));
         };
-        match self.pomerium.routes(&token).await {
+        let pomerium = self.pomerium.on_behalf_of(session.subject.clone());
+        match pomerium.routes(&token).await {
             Ok(routes) => {
                 user.list(routes);
                 Ok(())
