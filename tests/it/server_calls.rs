@@ -273,8 +273,8 @@ async fn tools_that_change_in_the_middle_of_a_turn_are_offered_in_the_next_round
 }
 
 fn catalogs_of_round(logged: &Logged) -> Option<String> {
-    match &logged.event {
-        Event::RoundStarted { catalogs, .. } => Some(format!("{catalogs:?}")),
-        _ => None,
-    }
+    let Event::RoundStarted { catalogs, .. } = &logged.event else {
+        return None;
+    };
+    Some(format!("{catalogs:?}"))
 }

@@ -78,9 +78,11 @@ impl Told {
     }
 
     fn broken(&self, server: &str) -> Vec<BrokenTool> {
-        let catalogs = self.log.iter().filter_map(|logged| match &logged.event {
-            Event::CatalogReady(ready) => Some(&ready.catalogs),
-            _ => None,
+        let catalogs = self.log.iter().filter_map(|logged| {
+            let Event::CatalogReady(ready) = &logged.event else {
+                return None;
+            };
+            Some(&ready.catalogs)
         });
         let mut catalogs = catalogs.flatten();
         let found = catalogs.find(|catalog| catalog.server == server);
@@ -89,10 +91,10 @@ impl Told {
 }
 
 pub(crate) fn outcome(call: &CallItem) -> Outcome {
-    match call.state {
-        CallState::Finished { outcome } => outcome,
-        other => panic!("it is {other:?}"),
-    }
+    let CallState::Finished { outcome } = call.state else {
+        panic!("it is {:?}", call.state)
+    };
+    outcome
 }
 
 /// `GET` or `POST /api/servers`, one of them.
@@ -211,9 +213,7 @@ async fn broken_tools_and_endless_lists_cost_only_themselves() {
 
 #[tokio::test]
 async fn a_result_of_5_mb_is_cut_for_the_model_and_kept_for_the_person() {
-    let text: String = (0..5 * 1024 * 1024 / 16)
-        .map(|n| format!("{n:015}\n"))
-        .collect();
+    let text = "fifteen letters\n".repeat(5 * 1024 * 1024 / 16);
     let said = text.clone();
     let large = Fake::start(move |seen| {
         ready(match seen.method() {
