@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router,
-    extract::DefaultBodyLimit,
-    middleware,
+    Router, middleware,
     routing::{get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
@@ -15,10 +13,6 @@ use crate::{
     app::{App, AppState},
     gate, page,
 };
-
-/// Bytes of a request body: a message of `limits::MESSAGE_BYTES` with every byte escaped, and the
-/// JSON around it.
-const BODY_BYTES: usize = 6 * chat::limits::MESSAGE_BYTES + 64 * 1024;
 
 /// All routes. Pomerium answers `/ping`, `/healthz` and `/.pomerium*` itself on every host.
 pub fn router(app: Arc<App>) -> Router {
@@ -54,7 +48,6 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(page::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)
         // The last layer is the first that a request passes.
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             gate::same_origin,
