@@ -19,7 +19,7 @@ mod turn;
 mod answer;
 pub(crate) mod assets;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
@@ -27,7 +27,10 @@ use axum::{
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
-use chat::ids::{ConversationId, TurnId};
+use chat::{
+    ids::{ConversationId, TurnId},
+    tool::Catalog,
+};
 use store::{ConversationRow, TurnRow};
 
 use self::{paint::Painted, sidebar::Mark};
@@ -143,7 +146,7 @@ async fn page(
         after: after.unwrap_or_default(),
         conversations: sidebar::conversations(&marked, id),
         servers: sidebar::servers(servers.all(), servers.unlisted_because()),
-        turns: turns_html(turns, &servers.catalogs()),
+        turns: turns_html(app, turns, servers.catalogs()).await?,
         message_bytes: chat::limits::MESSAGE_BYTES,
     });
     Ok(Html(html))
@@ -159,11 +162,19 @@ fn mark(app: &App, caller: &Caller, row: &ConversationRow) -> Mark {
     }
 }
 
-fn turns_html(turns: Vec<TurnRow>, catalogs: &[std::sync::Arc<chat::tool::Catalog>]) -> String {
-    let turns = turns.into_iter();
-    turns
-        .map(|row| Painted::whole(row.turn, row.transcript, catalogs).html())
-        .collect()
+/// All turns, rendered away from the threads that serve everybody: there can be many.
+async fn turns_html(
+    app: &App,
+    turns: Vec<TurnRow>,
+    catalogs: Vec<Arc<Catalog>>,
+) -> Result<String, Problem> {
+    let rendering = app.context.tasks.spawn_blocking(move || {
+        let turns = turns.into_iter();
+        turns
+            .map(|row| Painted::whole(row.turn, row.transcript, &catalogs).html())
+            .collect()
+    });
+    rendering.await.map_err(|error| Problem::internal(&error))
 }
 
 /// A place in a conversation, as its stream's ids name it.

@@ -34,8 +34,8 @@ struct Note<'a> {
     seconds: String,
 }
 
-/// The note of a round in this state.
-pub(super) fn note(id: &str, state: &RoundState) -> String {
+/// The note of a round in this state, which said `text`.
+pub(super) fn note(id: &str, state: &RoundState, text: &str) -> String {
     let (words, retry, after_ms) = match state {
         RoundState::Open
         | RoundState::Finished {
@@ -47,6 +47,7 @@ pub(super) fn note(id: &str, state: &RoundState) -> String {
         RoundState::Finished {
             end: RoundEnd::Filtered,
         } => ("The answer was cut by the model's content filter.", None, 0),
+        RoundState::Broken if text.is_empty() => ("", None, 0),
         RoundState::Broken => ("The answer breaks off here.", None, 0),
         RoundState::Retrying { failure, after_ms } => ("", Some(&failure.failure), *after_ms),
     };

@@ -226,10 +226,11 @@ impl Reader {
         let Some(following) = &mut self.following else {
             return;
         };
+        // Asked first: what comes after it is in the update.
+        let closed = following.painter.live().look(|view| view.closed);
         let update = following.painter.update(following.has);
         following.has = update.has;
         following.due = update.due;
-        let closed = following.painter.live().look(|view| view.closed);
         if let Some(position) = &mut self.position {
             position.seq = update.seq;
         }

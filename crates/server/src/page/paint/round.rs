@@ -94,7 +94,7 @@ impl Round {
             replaced: None,
             note: Part::default(),
         };
-        round.note.html = round::note(&round.note_id(), &round.state);
+        round.note.html = round::note(&round.note_id(), &round.state, "");
         round
     }
 
@@ -114,8 +114,10 @@ impl Round {
             self.held_back = true;
         }
         self.state = news.state;
-        self.note
-            .set(round::note(&self.note_id(), &self.state), version);
+        self.note.set(
+            round::note(&self.note_id(), &self.state, &self.text),
+            version,
+        );
     }
 
     /// Renders what is due; says when the rest is.
