@@ -15,7 +15,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use chat::{
     effect::Effect,
-    event::{Answer, Progress, ServerStateChanged},
+    event::{Answer, Event, Progress, ServerStateChanged},
     ids::{CallId, ConversationId, QuestionId, Subject, TurnId},
     input::Input,
     outcome::Outcome,
@@ -230,9 +230,11 @@ impl Driver {
     async fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             if let Effect::Record(events) = effect {
+                let finished: Vec<_> = events.iter().filter_map(finished).collect();
                 if let Err(error) = self.log.record(events).await {
                     return self.log_lost(&error).await;
                 }
+                self.account(&finished);
                 continue;
             }
             self.begin(effect).await;
@@ -240,6 +242,17 @@ impl Driver {
                 // What was begun led to an append that failed: the rest must not begin.
                 return;
             }
+        }
+    }
+
+    /// Writes the log line of each call that has ended.
+    fn account(&self, finished: &[(CallId, Outcome)]) {
+        for (id, outcome) in finished {
+            self.live.look(|view| {
+                if let Some(call) = view.transcript.call(*id) {
+                    call::account(&self.owned, call, *outcome);
+                }
+            });
         }
     }
 
@@ -304,6 +317,15 @@ impl Driver {
         if let Err(error) = self.log.flush().await {
             self.log_lost(&error).await;
         }
+    }
+}
+
+/// The call that the event ends, and how.
+fn finished(event: &Event) -> Option<(CallId, Outcome)> {
+    if let Event::CallFinished(finished) = event {
+        Some((finished.call, finished.outcome))
+    } else {
+        None
     }
 }
 

@@ -1,14 +1,15 @@
 //! One call, from the engine's wish to its end.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Instant};
+use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use chat::{
-    event::{JsonObject, Progress, Target},
+    event::{Answer, JsonObject, Progress, Target},
     failure::{Failure, Layer},
     ids::CallId,
     input::{Input, Refusal},
     outcome::Outcome,
     shape::{self, CallResult},
+    transcript::CallItem,
 };
 use futures_util::FutureExt as _;
 use serde_json::Value;
@@ -29,9 +30,6 @@ pub(super) struct Running {
     pub(super) cancel: CancellationToken,
     /// Which of the session's tokens it went out with.
     pub(super) token: u64,
-    target: Target,
-    call: CallId,
-    since: Instant,
 }
 
 /// Everything the task of a call needs.
@@ -51,9 +49,6 @@ impl CallTask {
         let running = Running {
             cancel: CancellationToken::new(),
             token: self.session.count(),
-            target: self.target.clone(),
-            call: self.call,
-            since: Instant::now(),
         };
         let (cancel, ended) = (running.cancel.clone(), ended.clone());
         let (call, reports) = (self.call, self.reports.clone());
@@ -233,25 +228,29 @@ fn larger_than(value: &Value, bytes: usize) -> bool {
 }
 
 /// The structured log line of a call: who, what, how it ended; no arguments, results or tokens.
-pub(super) fn account(
-    owned: &Owned,
-    running: Option<&Running>,
-    outcome: Outcome,
-    failure: Option<&Failure>,
-) {
-    let Some(running) = running else { return };
-    let layer = failure.map(|failure| failure.layer).map(Layer::name);
+pub(super) fn account(owned: &Owned, call: &CallItem, outcome: Outcome) {
+    let (server, tool) = call.target.as_ref().map_or(("", ""), |target| {
+        (target.server.as_str(), target.tool.as_str())
+    });
+    let approval = match &call.answer {
+        None => "not asked",
+        Some(Answer::Approve) => "approved",
+        Some(Answer::Deny { .. }) => "denied",
+    };
+    let failure = call.failure.as_ref();
+    let ended = call.finished_at.unwrap_or_default();
     tracing::info!(
         target: "toolgate::call",
         subject = %owned.subject,
         turn = %owned.turn,
-        call = %running.call,
-        server = running.target.server,
-        tool = running.target.tool,
+        call = %call.call,
+        server,
+        tool,
+        approval,
         ?outcome,
-        layer,
+        layer = failure.map(|failure| failure.layer).map(Layer::name),
         request_id = failure.and_then(|failure| failure.request_id.as_deref()),
-        duration_ms = u64::try_from(running.since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        duration_ms = call.started_at.map(|started| ended - started),
         "call finished"
     );
 }

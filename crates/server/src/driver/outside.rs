@@ -10,7 +10,7 @@ use chat::{
 };
 
 use super::{
-    Command, Driver, Report, call, cancelled,
+    Command, Driver, Report, cancelled,
     round::{aborted, round_failed},
     timers,
 };
@@ -167,14 +167,8 @@ impl Driver {
                     .then_some(running)
                     .flatten()
             }
-            Input::CallEnded {
-                call,
-                outcome,
-                failure,
-                ..
-            } => {
-                let running = self.calls.remove(call);
-                call::account(&self.owned, running.as_ref(), *outcome, failure.as_ref());
+            Input::CallEnded { call, .. } => {
+                self.calls.remove(call);
                 None
             }
             _ => None,
