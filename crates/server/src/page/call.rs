@@ -226,7 +226,8 @@ fn denied_because(answer: Option<&Answer>) -> Option<String> {
 fn step(step: &ShapeStep) -> String {
     match step {
         ShapeStep::Structured => {
-            "The structured content is shown as JSON; text that only repeats it is left out.".to_owned()
+            "The structured content is shown as JSON; text that only repeats it is left out."
+                .to_owned()
         }
         ShapeStep::Omitted { mime, bytes } => {
             format!("{} of {bytes} bytes was left out.", visible(mime))

@@ -190,7 +190,7 @@ impl Painted {
         let first = self.version == 0;
         let touched = view.touched.iter().zip(&transcript.items).enumerate();
         let items = touched
-            .filter(|(_, (touch, _))| touch.change > self.change)
+            .filter(|(_, (touch, _))| first || touch.change > self.change)
             .map(|(index, (touch, item))| (index, *touch, News::of(item, self.items.get(index))))
             .collect();
         let started = transcript.started.as_ref().filter(|_| first);
