@@ -102,6 +102,8 @@ export function composer({ place, moved, sent }) {
   async function cancel() {
     const turn = running();
     if (!turn) return;
+    // A disabled button lets the focus go.
+    if (document.activeElement === stop) box.focus();
     stop.disabled = true;
     try {
       await post(`/api/turns/${turn}/cancel`, {});
