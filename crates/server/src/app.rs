@@ -204,6 +204,9 @@ impl App {
         if session.age().is_none_or(|age| age > self.token_life) {
             self.context.sessions.forget(session);
         }
+        if !self.context.sessions.any_of(&session.subject) {
+            self.context.servers.forget(&session.subject);
+        }
     }
 
     /// A session whose newest token is older than this is not being looked at by anybody.

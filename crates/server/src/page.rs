@@ -23,8 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
-    extract::{Path, Request, State},
-    middleware::Next,
+    extract::{Path, State},
     response::{Html, IntoResponse, Response},
 };
 use chat::{
@@ -93,20 +92,6 @@ pub(crate) async fn conversation(
         Err(failed) => Err(failed),
     };
     answer.map_or_else(|failed| problem(&failed), IntoResponse::into_response)
-}
-
-/// Tells the pages of a user that posts that there is something new.
-pub(crate) async fn announce(
-    State(app): State<AppState>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let caller = request.extensions().get::<Caller>().cloned();
-    let response = next.run(request).await;
-    if let Some(caller) = caller.filter(|_| response.status().is_success()) {
-        app.page.posted(&caller.person.subject);
-    }
-    response
 }
 
 async fn page(

@@ -29,13 +29,7 @@ pub fn router(app: Arc<App>) -> Router {
         // Conversations.
         .route("/api/conversations", get(api::conversations))
         .route("/api/conversations/{conversation}", get(api::conversation))
-        .route(
-            "/api/messages",
-            post(api::post_message).layer(middleware::from_fn_with_state(
-                state.clone(),
-                page::announce,
-            )),
-        )
+        .route("/api/messages", post(api::post_message))
         // Turns.
         .route("/api/turns/{turn}", get(api::turn))
         .route("/api/turns/{turn}/events", get(api::events::events))

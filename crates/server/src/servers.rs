@@ -218,6 +218,11 @@ impl Servers {
         self.connections.close(session).await;
     }
 
+    /// Forgets what is known of a user's servers: nobody of theirs is here any more.
+    pub fn forget(&self, subject: &Subject) {
+        self.users.remove(subject);
+    }
+
     /// Closes every connection.
     pub async fn close_all(&self) {
         self.connections.close_all().await;

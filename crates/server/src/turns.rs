@@ -20,7 +20,7 @@ use chat::{
 use dashmap::DashMap;
 use futures_util::FutureExt as _;
 use store::OpenTurn;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::{
     context::Context,
@@ -44,6 +44,8 @@ pub struct Turns {
     configured_model: Option<String>,
     /// Held while a turn is opened, so that the limits are counted one message after another.
     posting: tokio::sync::Mutex<()>,
+    /// Counts how often a turn of each user's has begun or was let go of.
+    changes: DashMap<Subject, watch::Sender<u64>>,
     /// A driver has let go of its turn.
     left: Notify,
 }
@@ -73,6 +75,7 @@ impl Turns {
             model: tokio::sync::OnceCell::new(),
             configured_model: model,
             posting: tokio::sync::Mutex::default(),
+            changes: DashMap::new(),
             left: Notify::new(),
         }
     }
@@ -93,6 +96,12 @@ impl Turns {
             .iter()
             .find(|running| running.conversation == *conversation && running.subject == *subject)
             .map(|running| Arc::clone(&running))
+    }
+
+    /// Changes whenever a turn of the user's has begun or was let go of.
+    pub fn changes(&self, subject: &Subject) -> watch::Receiver<u64> {
+        let changes = self.changes.entry(subject.clone()).or_default();
+        changes.subscribe()
     }
 
     /// Whether a session's tokens are still needed by a turn.
@@ -144,6 +153,7 @@ impl Turns {
     ) {
         self.running
             .insert(running.turn.clone(), Arc::clone(&running));
+        self.changed(&running.subject);
         let turns = Arc::clone(self);
         self.context.tasks.spawn(async move {
             let caught = AssertUnwindSafe(driver).catch_unwind().await;
@@ -162,7 +172,16 @@ impl Turns {
     fn forget(&self, gone: &Arc<Running>) {
         self.running
             .remove_if(&gone.turn, |_, running| Arc::ptr_eq(running, gone));
+        self.changed(&gone.subject);
         self.left.notify_one();
+    }
+
+    fn changed(&self, subject: &Subject) {
+        if let Some(changes) = self.changes.get(subject) {
+            changes.send_modify(|count| *count += 1);
+        }
+        let unheard = |_: &Subject, changes: &mut watch::Sender<u64>| changes.is_closed();
+        self.changes.remove_if_mut(subject, unheard);
     }
 }
 

@@ -4,10 +4,7 @@ use std::sync::{Arc, Weak};
 
 use chat::ids::{Subject, TurnId};
 use dashmap::DashMap;
-use tokio::{
-    sync::watch,
-    time::{Duration, Instant},
-};
+use tokio::time::{Duration, Instant};
 
 use super::paint::Painter;
 use crate::{live::Live, servers::UserServers};
@@ -20,8 +17,6 @@ const LOOK_LIFE: Duration = Duration::from_mins(1);
 pub struct Shared {
     /// The HTML of running turns, as long as somebody reads it.
     painters: DashMap<TurnId, Weak<Painter>>,
-    /// Counts what each user posted.
-    posts: DashMap<Subject, watch::Sender<u64>>,
     /// When each user's servers were last tried for a page.
     looked: DashMap<Subject, Instant>,
 }
@@ -44,21 +39,6 @@ impl Shared {
         let painter = Arc::new(Painter::new(turn.clone(), Arc::clone(live), servers()));
         self.painters.insert(turn.clone(), Arc::downgrade(&painter));
         painter
-    }
-
-    /// Changes whenever the user posts.
-    pub(super) fn posts(&self, subject: &Subject) -> watch::Receiver<u64> {
-        self.posts
-            .entry(subject.clone())
-            .or_insert_with(|| watch::Sender::new(0))
-            .subscribe()
-    }
-
-    /// The user has posted.
-    pub(super) fn posted(&self, subject: &Subject) {
-        if let Some(posts) = self.posts.get(subject) {
-            posts.send_modify(|count| *count += 1);
-        }
     }
 
     /// Whether the user's servers should be tried now; if so, nobody else is told so for a while.

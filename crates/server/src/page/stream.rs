@@ -127,7 +127,7 @@ struct Reader {
     rows: Vec<ListRow>,
     /// The list as it was sent last.
     list: String,
-    posts: watch::Receiver<u64>,
+    turns: watch::Receiver<u64>,
     server_changes: watch::Receiver<u64>,
     recalls: watch::Receiver<u64>,
     /// When the marks are to be looked at again.
@@ -159,7 +159,7 @@ impl Reader {
             stale: false,
             rows: Vec::new(),
             list: String::new(),
-            posts: app.page.posts(subject),
+            turns: app.turns.changes(subject),
             server_changes: servers.changes(),
             recalls: caller.session.recalls(),
             marks_due: Instant::now() + MARKS_APART,
@@ -202,7 +202,7 @@ impl Reader {
             () = shutdown.cancelled() => return None,
             _recalled = self.recalls.changed() => return None,
             () = tokio::time::sleep_until(self.ends) => return None,
-            _posted = self.posts.changed() => return Some(self.look_again().await),
+            _changed = self.turns.changed() => return Some(self.look_again().await),
             () = news(self.following.as_mut()) => {}
             _changed = self.server_changes.changed() => {
                 self.send_servers();
