@@ -23,6 +23,10 @@ mod visitor;
 
 mod tab;
 
+mod hands;
+
+mod eyes;
+
 mod element;
 
 mod keys;
@@ -136,6 +140,16 @@ impl Method for Request {
 
 impl Command for Request {
     type Response = Value;
+}
+
+/// What is at a place (a JSON pointer) in an answer; null if nothing is.
+fn at(answer: &Value, place: &str) -> Value {
+    answer.pointer(place).cloned().unwrap_or_default()
+}
+
+/// The text at a place in an answer.
+fn string<'a>(answer: &'a Value, place: &str) -> Option<&'a str> {
+    answer.pointer(place)?.as_str()
 }
 
 /// Where pictures of this run go: `target/<directory>/<name>.png`, not kept by git.

@@ -3,5 +3,96 @@
 mod ask;
 mod itself;
 
+mod drafts;
+
+mod approve;
+
+mod stop;
+
+mod resume;
+
+mod session;
+
+mod hostile;
+
+mod keyboard;
+
+mod views;
+
+use std::time::Duration;
+
+use harness::browser::Tab;
+
 /// A question that the scripted model answers with one query and a table.
 const SALES: &str = "What were our sales by year?";
+/// A question that leads to a call which has to be approved.
+const RAISE: &str = "Raise prices by 5 %";
+/// A question with a long answer in every kind of Markdown.
+const STORY: &str = "Tell me a long story about a warehouse";
+/// The role of a call's card; its name is the tool's title.
+const CARD: &str = "group";
+/// The function that reads.
+const READ: &str = "Database__read_query";
+/// A query that ends only when it is stopped.
+const ENDLESS: &str =
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+/// A pace at which people can read.
+const READABLE: Duration = Duration::from_millis(5);
+/// A pace at which a model never says another word.
+const NEVER: Duration = Duration::from_hours(1);
+
+/// The turns as they stand on the page, without what its reader can open and close.
+async fn turns(tab: &Tab) -> String {
+    let html = tab
+        .eval(
+            "(() => {
+              const turns = document.getElementById('turns').cloneNode(true);
+              for (const details of turns.querySelectorAll('details')) {
+                details.removeAttribute('open');
+                details.removeAttribute('data-opened');
+              }
+              // Where code that was still open was added to.
+              for (const code of turns.querySelectorAll('code[id]')) code.removeAttribute('id');
+              return turns.innerHTML.replace(/\\s+/g, ' ').replaceAll('> <', '><');
+            })()",
+        )
+        .await;
+    html.as_str().unwrap_or_default().to_owned()
+}
+
+/// Fails if the page that was kept up to date is not the page made anew.
+async fn same_after_reload(tab: &Tab) {
+    let before = turns(tab).await;
+    tab.reload().await;
+    let after = turns(tab).await;
+    assert!(!after.is_empty());
+    if before != after {
+        let at = before
+            .bytes()
+            .zip(after.bytes())
+            .take_while(|(b, a)| b == a);
+        let at = at.count().saturating_sub(100);
+        let around = |html: &str| {
+            let from = html.floor_char_boundary(at);
+            let to = html.floor_char_boundary(at + 400);
+            html[from..to].to_owned()
+        };
+        panic!("kept:\n{}\n\nanew:\n{}", around(&before), around(&after));
+    }
+}
+
+/// The Pomerium session of a tab.
+async fn sid(tab: &Tab) -> uuid::Uuid {
+    let sid = tab
+        .eval("fetch('/.pomerium/user').then((user) => user.json()).then((user) => user.sid)")
+        .await;
+    sid.as_str().unwrap().parse().unwrap()
+}
+
+/// The last turn of the conversation that a tab shows.
+async fn last_turn(tab: &Tab) -> chat::ids::TurnId {
+    let turn = tab
+        .eval("document.querySelector('.turn:last-child .foot').dataset.turn")
+        .await;
+    serde_json::from_value(turn).unwrap()
+}

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::{BROWSER_PATIENCE, LOOK_EVERY, Tab};
+use super::{BROWSER_PATIENCE, LOOK_EVERY, Tab, at, string};
 
 /// Where to press the element `this`, and whether a finger there would meet it.
 const SPOT: &str = "function () {
@@ -55,13 +55,13 @@ impl<'a> Element<'a> {
     /// Its text as it is displayed.
     pub async fn text(self) -> String {
         let text = self.call("function () { return this.innerText; }", &[]);
-        string(text.await)
+        text_of(&text.await)
     }
 
     /// What stands in a box.
     pub async fn value(self) -> String {
         let value = self.call("function () { return this.value; }", &[]);
-        string(value.await)
+        text_of(&value.await)
     }
 
     /// Whether it can be used.
@@ -80,7 +80,7 @@ impl<'a> Element<'a> {
     /// An attribute; empty if it is not there.
     pub async fn attribute(self, name: &str) -> String {
         let read = "function (name) { return this.getAttribute(name) ?? ''; }";
-        string(self.call(read, &[json!(name)]).await)
+        text_of(&self.call(read, &[json!(name)]).await)
     }
 
     /// All elements below it of this role and with exactly this name.
@@ -120,19 +120,16 @@ impl<'a> Element<'a> {
             "returnByValue": true,
         });
         let answer = self.tab.try_cdp("Runtime.callFunctionOn", params).await;
-        answer.map_or(Value::Null, |answer| answer["result"]["value"].clone())
+        answer.map_or(Value::Null, |answer| at(&answer, "/result/value"))
     }
 
     async fn object(self) -> Option<String> {
         let params = json!({ "backendNodeId": self.backend });
         let answer = self.tab.try_cdp("DOM.resolveNode", params).await.ok()?;
-        answer["object"]["objectId"].as_str().map(str::to_owned)
+        string(&answer, "/object/objectId").map(str::to_owned)
     }
 }
 
-fn string(value: Value) -> String {
-    match value {
-        Value::String(text) => text,
-        _ => String::new(),
-    }
+fn text_of(value: &Value) -> String {
+    string(value, "").unwrap_or_default().to_owned()
 }

@@ -58,6 +58,10 @@ pub(super) struct Chromium {
 
 impl Chromium {
     /// Starts it and waits until it can be driven.
+    #[expect(
+        clippy::zombie_processes,
+        reason = "it ends after this process, which therefore cannot wait for it"
+    )]
     pub(super) async fn start() -> Self {
         let profile = tempfile::Builder::new()
             .prefix("toolgate-browser-")

@@ -77,7 +77,8 @@ impl Visitor {
     /// Closes all tabs; fails if anything went wrong in one that was not
     /// [allowed](Tab::allow).
     pub async fn leave(self) {
-        for watch in self.watched().split_off(0) {
+        let watched = self.watched().split_off(0);
+        for watch in watched {
             watch.assert_quiet().await;
         }
         self.dispose().await;

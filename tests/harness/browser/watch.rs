@@ -139,16 +139,17 @@ async fn events(page: &Page, heard: &Arc<Heard>) -> impl Stream<Item = Event> + 
     let console = page.event_listener::<EventConsoleApiCalled>().await;
     let console = console.expect(listen).filter_map(|event| {
         let text = spoken(&event.args);
-        let event = match event.r#type {
+        let bad = matches!(
+            event.r#type,
             ConsoleApiCalledType::Error
-            | ConsoleApiCalledType::Assert
-            | ConsoleApiCalledType::Warning => {
-                Some(Event::Trouble(format!("on the console: {text}")))
-            }
-            _ if text == LAST_WORD => Some(Event::LastWord),
-            _ => None,
-        };
-        std::future::ready(event)
+                | ConsoleApiCalledType::Assert
+                | ConsoleApiCalledType::Warning
+        );
+        std::future::ready(if bad {
+            Some(Event::Trouble(format!("on the console: {text}")))
+        } else {
+            (text == LAST_WORD).then_some(Event::LastWord)
+        })
     });
     let thrown = page.event_listener::<EventExceptionThrown>().await;
     let thrown = thrown.expect(listen).map(|event| {
