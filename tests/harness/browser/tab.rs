@@ -10,6 +10,11 @@ use tokio::time::timeout;
 use super::{BROWSER_PATIENCE, Browser, Request, Scheme, View, picture, watch::Watch};
 use crate::world::tell;
 
+/// Done when everything that moves on the page and will stop has stopped.
+const STILL: &str = "Promise.all(document.getAnimations()
+  .filter((animation) => animation.effect.getTiming().iterations !== Infinity)
+  .map((animation) => animation.finished.catch(() => {}))).then(() => 0)";
+
 /// A tab of a [`super::Visitor`].
 pub struct Tab {
     browser: &'static Browser,
@@ -135,6 +140,7 @@ impl Tab {
 
     /// Keeps a picture of what is displayed: `target/screenshots/<name>.png`.
     pub async fn keep_picture(&self, name: &str) {
+        self.eval(STILL).await;
         let taken = self.page.clone();
         let taken = timeout(BROWSER_PATIENCE, photograph(taken)).await;
         let png = taken.expect("a picture in time").expect("a picture");

@@ -10,6 +10,8 @@ use std::{
 
 use chromiumoxide::cdp::browser_protocol::{
     browser::BrowserContextId,
+    network::CookieParam,
+    storage::SetCookiesParams,
     target::{CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams},
 };
 use demo::pomerium::DemoUser;
@@ -44,12 +46,19 @@ impl Visitor {
         }
     }
 
-    /// Somebody who has signed in on the stand-in's page.
+    /// Somebody who has signed in before: with the session's cookie. [`Tab::sign_in`] does it on
+    /// the stand-in's page.
     pub async fn sign_in(world: &World, who: DemoUser) -> Self {
         let visitor = Self::arrive(world).await;
-        let tab = visitor.open("/").await;
-        tab.sign_in(who).await;
-        tab.close().await;
+        let signed_in = world.standin().sign_in(who).expect("a session");
+        let (name, value) = signed_in.cookie.split_once('=').expect("a cookie");
+        let mut cookie = CookieParam::new(name, value);
+        cookie.url = Some(visitor.origin.clone());
+        cookie.http_only = Some(true);
+        let mut cookies = SetCookiesParams::new(vec![cookie]);
+        cookies.browser_context_id = Some(visitor.context.clone());
+        let set = visitor.browser.chromium.execute(cookies).await;
+        set.expect("the browser takes the cookie");
         visitor
     }
 
