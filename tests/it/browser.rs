@@ -11,6 +11,8 @@ mod stop;
 
 mod resume;
 
+mod trouble;
+
 mod session;
 
 mod hostile;

@@ -120,6 +120,7 @@ async fn without_scripts_it_can_be_read() {
     tab.forbid_scripts().await;
     tab.reload().await;
     tab.wait_text("Reading works without JavaScript").await;
+    assert!(!tab.text().await.contains("What do you want to know?"));
     assert_eq!(tab.find("table", "").await.text().await, with);
     tab.find(CARD, "Read query").await;
     assert!(!tab.find("button", "Send").await.is_enabled().await);
