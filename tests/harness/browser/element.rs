@@ -9,7 +9,7 @@ use super::{BROWSER_PATIENCE, LOOK_EVERY, Tab, at, string};
 
 /// Where to press the element `this`, and whether a finger there would meet it.
 const SPOT: &str = "function () {
-  if (!this.isConnected) return null;
+  if (!this.isConnected) return 'gone';
   this.scrollIntoView({ block: 'nearest', inline: 'nearest', behavior: 'instant' });
   const box = this.getClientRects()[0];
   if (!box || box.width === 0 || box.height === 0) return null;
@@ -19,6 +19,15 @@ const SPOT: &str = "function () {
   if (!hit || !(this === hit || this.contains(hit))) return null;
   return { x, y };
 }";
+
+/// Whether an element was pressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pressed {
+    /// It was.
+    Yes,
+    /// It is not on the page any more.
+    Gone,
+}
 
 /// An element of a tab's page as it was when it was found.
 #[derive(Clone, Copy, Debug)]
@@ -34,12 +43,25 @@ impl<'a> Element<'a> {
 
     /// Presses it with the mouse, once it stands still and nothing lies over it.
     pub async fn click(self) {
+        let pressed = self.try_click().await;
+        assert_eq!(pressed, Pressed::Yes, "{self:?}");
+    }
+
+    /// The same, unless the page has put something else in its place.
+    pub(super) async fn try_click(self) -> Pressed {
         let until = Instant::now() + BROWSER_PATIENCE;
         let mut before = Value::Null;
         loop {
-            let spot = self.call(SPOT, &[]).await;
+            let Some(object) = self.object().await else {
+                return Pressed::Gone;
+            };
+            let spot = self.call_on(&object, SPOT, &[]).await;
+            if spot == "gone" {
+                return Pressed::Gone;
+            }
             if spot.is_object() && spot == before {
-                return self.tab.press_at(&spot).await;
+                self.tab.press_at(&spot).await;
+                return Pressed::Yes;
             }
             before = spot;
             assert!(Instant::now() < until, "it cannot be pressed: {self:?}");
@@ -111,9 +133,13 @@ impl<'a> Element<'a> {
 
     /// Calls a function with the element as `this`; null if it is gone.
     async fn call(self, function: &str, arguments: &[Value]) -> Value {
-        let Some(object) = self.object().await else {
-            return Value::Null;
-        };
+        match self.object().await {
+            Some(object) => self.call_on(&object, function, arguments).await,
+            None => Value::Null,
+        }
+    }
+
+    async fn call_on(self, object: &str, function: &str, arguments: &[Value]) -> Value {
         let arguments: Vec<_> = arguments.iter().map(|a| json!({ "value": a })).collect();
         let params = json!({
             "objectId": object, "functionDeclaration": function, "arguments": arguments,

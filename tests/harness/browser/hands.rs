@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Key, Tab, keys::With};
+use super::{Key, Tab, element::Pressed, keys::With};
 
 /// Using the page.
 impl Tab {
@@ -67,7 +67,8 @@ impl Tab {
 
     /// Presses the one element of this role and with exactly this name.
     pub async fn click(&self, role: &str, name: &str) {
-        self.find(role, name).await.click().await;
+        // What is being kept up to date may be another one by the time the mouse is there.
+        while self.find(role, name).await.try_click().await == Pressed::Gone {}
     }
 
     pub(super) async fn press_at(&self, spot: &Value) {

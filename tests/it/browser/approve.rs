@@ -31,7 +31,8 @@ async fn approved_on_the_card() {
     );
     tab.keep_picture("approval").await;
     assert_eq!(writes(&world), 0);
-    card.find("button", "Approve").await.click().await;
+    card.find("button", "Approve").await;
+    tab.click("button", "Approve").await;
     tab.wait_end().await;
     assert_eq!(writes(&world), 1);
     tab.wait_gone("button", "Approve").await;
