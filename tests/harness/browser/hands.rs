@@ -4,6 +4,11 @@ use serde_json::{Value, json};
 
 use super::{Key, Tab, element::Pressed, keys::With};
 
+/// How often what is to be pressed may give way to something new: more than an answer does.
+const RENEWALS: usize = 50;
+/// Controls that one round of Tab meets at most: more than any page of the tests has.
+const CONTROLS: usize = 100;
+
 /// Using the page.
 impl Tab {
     /// Sends a message, and waits until it stands in the conversation.
@@ -45,8 +50,7 @@ impl Tab {
 
     /// Presses Tab until this has the focus, as somebody without a mouse does.
     pub async fn tab_to(&self, role: &str, name: &str) {
-        // Every control of the page is met in one round.
-        for _ in 0..100 {
+        for _ in 0..CONTROLS {
             self.press(Key::Tab).await;
             if self.is_focused(role, name).await {
                 return;
@@ -68,7 +72,12 @@ impl Tab {
     /// Presses the one element of this role and with exactly this name.
     pub async fn click(&self, role: &str, name: &str) {
         // What is being kept up to date may be another one by the time the mouse is there.
-        while self.find(role, name).await.try_click().await == Pressed::Gone {}
+        for _ in 0..RENEWALS {
+            if self.find(role, name).await.try_click().await == Pressed::Yes {
+                return;
+            }
+        }
+        panic!("{role} {name:?} is put on the page again and again");
     }
 
     pub(super) async fn press_at(&self, spot: &Value) {
