@@ -25,10 +25,7 @@ async fn approved_on_the_card() {
     tab.wait_text("needs you").await;
     let card = tab.find(CARD, WRITE_CARD).await;
     let text = card.text().await;
-    assert!(
-        text.contains("UPDATE") && text.contains("May it run?"),
-        "{text}"
-    );
+    assert!(text.contains("UPDATE") && text.contains("run?"), "{text}");
     tab.keep_picture("approval").await;
     assert_eq!(writes(&world), 0);
     card.find("button", "Approve").await;
