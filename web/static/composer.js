@@ -25,6 +25,7 @@ export function composer({ place, moved, sent }) {
     remember();
     grow();
     look();
+    if (trouble.dataset.about === 'text') complain('');
   });
   box.addEventListener('keydown', (event) => {
     if (event.isComposing || event.keyCode === 229) return;
@@ -40,11 +41,15 @@ export function composer({ place, moved, sent }) {
   stop.addEventListener('click', cancel);
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape' || event.defaultPrevented || event.isComposing) return;
+    // Whoever types a reason means the field, not the turn.
+    if (event.target instanceof HTMLInputElement) return;
     if (!document.body.classList.contains('drawn') && running()) cancel();
   });
   addEventListener('storage', (event) => {
-    // Another tab of this conversation typed or sent.
+    // Another tab of this conversation typed or sent. What was typed here stays.
     if (event.key !== key() || document.activeElement === box) return;
+    const sentThere = place.conversation && event.newValue === null && box.value === event.oldValue;
+    if (box.value !== '' && !sentThere) return;
     box.value = event.newValue ?? '';
     grow();
     look();
@@ -60,6 +65,7 @@ export function composer({ place, moved, sent }) {
     if (sending || text.trim() === '') return;
     if (new TextEncoder().encode(text).length > limit) {
       complain(`The message is longer than ${limit / 1024} KiB.`, 'Shorten it, or split it into several messages.');
+      trouble.dataset.about = 'text';
       return;
     }
     if (kept.text !== text) kept = { text, id: uuid() };
@@ -72,7 +78,7 @@ export function composer({ place, moved, sent }) {
       if (typed) clear(text);
       document.getElementById('hero').hidden = true;
       if (place.conversation !== posted.conversation) {
-        forget();
+        forget(text);
         moved(posted.conversation);
         remember();
       }
@@ -140,7 +146,7 @@ export function composer({ place, moved, sent }) {
   }
 
   function clear(text) {
-    forget();
+    forget(text);
     // What was typed while the message was on its way stays.
     box.value = box.value.startsWith(text) ? box.value.slice(text.length).trimStart() : box.value;
     if (box.value !== '') remember();
@@ -149,6 +155,7 @@ export function composer({ place, moved, sent }) {
 
   function complain(words, advice = '', error = {}) {
     trouble.replaceChildren();
+    delete trouble.dataset.about;
     trouble.hidden = words === '';
     if (words === '') return;
     const traced = error.requestId ? `Pomerium request id ${error.requestId}` : '';
@@ -164,13 +171,15 @@ export function composer({ place, moved, sent }) {
     trouble.append(link);
   }
 
+  // Of this user: another one may sign in at the same browser.
   function key() {
-    return `draft:${place.conversation || 'new'}`;
+    return `draft:${document.body.dataset.user}:${place.conversation || 'new'}`;
   }
 
+  // What was typed in this tab, else in another one.
   function draft() {
     try {
-      return localStorage.getItem(key()) ?? '';
+      return sessionStorage.getItem(key()) ?? localStorage.getItem(key()) ?? '';
     } catch {
       return '';
     }
@@ -178,16 +187,22 @@ export function composer({ place, moved, sent }) {
 
   function remember() {
     try {
-      if (box.value === '') forget();
-      else localStorage.setItem(key(), box.value);
+      if (box.value === '') {
+        forget(localStorage.getItem(key()));
+      } else {
+        sessionStorage.setItem(key(), box.value);
+        localStorage.setItem(key(), box.value);
+      }
     } catch {
       // Without storage the text lives as long as the page.
     }
   }
 
-  function forget() {
+  // Forgets a text that was sent; what another tab typed is not it.
+  function forget(text) {
     try {
-      localStorage.removeItem(key());
+      sessionStorage.removeItem(key());
+      if (localStorage.getItem(key()) === text) localStorage.removeItem(key());
     } catch {
       // See above.
     }

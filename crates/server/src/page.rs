@@ -27,9 +27,10 @@ use axum::{
     response::{Html, IntoResponse, Response},
 };
 use chat::{
-    ids::{ConversationId, TurnId},
+    ids::{ConversationId, Subject, TurnId},
     tool::Catalog,
 };
+use sha2::{Digest as _, Sha256};
 use store::{ConversationRow, TurnRow};
 
 use self::{paint::Painted, sidebar::Mark};
@@ -55,6 +56,8 @@ const SCRIPTED: &str = "scripted";
 struct Chat<'a> {
     version: &'static str,
     person: &'a Person,
+    /// Names the user in the browser's storage, without saying who it is.
+    user: String,
     model: Option<String>,
     scripted: bool,
     conversation: Option<&'a ConversationId>,
@@ -121,6 +124,7 @@ async fn page(
     let html = render(&Chat {
         version: assets::version(),
         person: &caller.person,
+        user: fingerprint(subject),
         scripted: model.as_ref().is_some_and(|id| id.starts_with(SCRIPTED)),
         model,
         conversation: id,
@@ -135,6 +139,12 @@ async fn page(
         message_bytes: chat::limits::MESSAGE_BYTES,
     });
     Ok(Html(html))
+}
+
+/// A short name of the user that nobody can read.
+fn fingerprint(subject: &Subject) -> String {
+    let hash = format!("{:x}", Sha256::digest(subject.as_str()));
+    hash.chars().take(16).collect()
 }
 
 fn mark(app: &App, caller: &Caller, row: &ConversationRow) -> Mark {

@@ -21,6 +21,11 @@ const GLANCE_CHARS: usize = 90;
 /// Characters of a failure on the card: its details have it whole.
 const FAILURE_CHARS: usize = 400;
 
+/// The state of a call whose end nobody saw.
+const UNKNOWN: CallState = CallState::Finished {
+    outcome: Outcome::Unknown,
+};
+
 #[derive(Template)]
 #[template(path = "call.html")]
 struct Card<'a> {
@@ -80,7 +85,9 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, catalogs: &[Arc<Cat
         CallState::Requested | CallState::Running | CallState::Parked { .. } => (None, false),
         CallState::Finished { .. } => (None, true),
     };
-    let ran = item.started_at.zip(item.finished_at);
+    // When an unknown call ended, nobody saw.
+    let seen = item.state != UNKNOWN;
+    let ran = item.started_at.zip(item.finished_at).filter(|_| seen);
     render(&Card {
         id,
         turn,
@@ -209,10 +216,10 @@ fn has_result(state: CallState) -> bool {
 
 /// How long a call took.
 fn duration(ms: u64) -> String {
-    if ms < 1000 {
-        format!("{ms} ms")
-    } else {
-        format!("{} s", seconds(ms))
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..120_000 => format!("{} s", seconds(ms)),
+        _ => format!("{} min", ms / 60_000),
     }
 }
 
@@ -240,10 +247,7 @@ fn step(step: &ShapeStep) -> String {
 
 /// The message that asks for a call again whose end nobody knows.
 fn again(item: &CallItem, arguments: &str) -> Option<String> {
-    let unknown = CallState::Finished {
-        outcome: Outcome::Unknown,
-    };
-    (item.state == unknown).then(|| {
+    (item.state == UNKNOWN).then(|| {
         let mut fence = "```".to_owned();
         while arguments.contains(&fence) {
             fence.push('`');

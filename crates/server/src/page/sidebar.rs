@@ -5,6 +5,7 @@ use chat::{
     event::{ParkReason, ServerState},
     failure::Failure,
     ids::ConversationId,
+    limits::clip,
     tool::BrokenTool,
     transcript::{CallState, Transcript},
 };
@@ -12,6 +13,9 @@ use store::ConversationRow;
 
 use super::{render, visible};
 use crate::servers::Known;
+
+/// Bytes of a tool's description on the page.
+const DESCRIPTION_BYTES: usize = 300;
 
 /// The id of the list's element.
 pub(super) const CONVERSATIONS: &str = "conversations";
@@ -125,7 +129,9 @@ pub(super) fn servers(known: Vec<Known>, unlisted: Option<Failure>) -> String {
                     .iter()
                     .map(|tool| Tool {
                         title: visible(tool.title.as_ref().unwrap_or(&tool.name)),
-                        description: visible(tool.description.as_deref().unwrap_or_default()),
+                        description: visible(&glimpse(
+                            tool.description.as_deref().unwrap_or_default(),
+                        )),
                     })
                     .collect(),
                 broken: catalog
@@ -145,6 +151,11 @@ fn words(state: ServerState) -> (&'static str, &'static str, &'static str) {
         ServerState::Forbidden => ("forbidden", "⊘", "not allowed"),
         ServerState::Unavailable => ("unavailable", "✗", "not available"),
     }
+}
+
+/// The beginning of a tool's description: every page holds all of them.
+fn glimpse(description: &str) -> String {
+    clip(description.to_owned(), DESCRIPTION_BYTES)
 }
 
 #[cfg(test)]
@@ -177,6 +188,7 @@ mod tests {
             route,
             state,
             failure,
+            failed_at: None,
             catalog: catalog.map(Arc::new),
         }
     }
