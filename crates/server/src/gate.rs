@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, Method, header, request::Parts},
+    http::{HeaderMap, HeaderName, Method, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -17,6 +17,9 @@ use crate::{
     page,
     tokens::Session,
 };
+
+/// Where a browser says a request comes from (Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Who a request is from, and the session it belongs to.
 #[derive(Clone, Debug)]
@@ -91,17 +94,20 @@ pub(crate) async fn same_origin(
 }
 
 fn is_ours(app: &App, headers: &HeaderMap) -> bool {
-    let text = |name| {
-        headers
-            .get(name)
-            .map(|value| value.to_str().unwrap_or_default())
+    // Of a header that comes twice every value must pass.
+    let all = |name: HeaderName, passes: &dyn Fn(&str) -> bool| {
+        let mut values = headers.get_all(name).iter();
+        values.all(|value| value.to_str().is_ok_and(passes))
     };
     let origin = app.public_url.origin().ascii_serialization();
-    let same_origin = text(header::ORIGIN).is_none_or(|from| from == origin);
-    let same_site = headers
-        .get("sec-fetch-site")
-        .is_none_or(|site| matches!(site.as_bytes(), b"same-origin" | b"none"));
-    let media = text(header::CONTENT_TYPE).and_then(|value| value.split(';').next());
-    let json = media.is_some_and(|media| media.trim().eq_ignore_ascii_case("application/json"));
-    same_origin && same_site && json
+    let is_json = |value: &str| {
+        let media = value.split(';').next().unwrap_or_default();
+        media.trim().eq_ignore_ascii_case("application/json")
+    };
+    all(header::ORIGIN, &|from| from == origin)
+        && all(SEC_FETCH_SITE, &|site| {
+            matches!(site, "same-origin" | "none")
+        })
+        && headers.contains_key(header::CONTENT_TYPE)
+        && all(header::CONTENT_TYPE, &is_json)
 }
