@@ -3,7 +3,10 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Parser;
-use server::config::{Config, Layered};
+use server::{
+    ServeError, SetupError,
+    config::{Config, Layered, Source as _},
+};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing_subscriber::EnvFilter;
@@ -11,8 +14,11 @@ use tracing_subscriber::EnvFilter;
 /// The exit code of a start that the settings stopped (`EX_CONFIG` of sysexits.h).
 const BAD_SETTINGS: u8 = 78;
 
-/// What is logged unless `RUST_LOG` says otherwise: the libraries write whole payloads.
-const LOG_FILTER: &str = "info,rmcp=warn,async_openai=off";
+/// What is logged unless `RUST_LOG` says otherwise.
+const LOG_FILTER: &str = "info";
+
+/// What is never logged unless `RUST_LOG` names it: these libraries write whole payloads.
+const QUIET: [(&str, &str); 2] = [("rmcp", "rmcp=warn"), ("async_openai", "async_openai=off")];
 
 /// An MCP host that runs behind Pomerium: any OpenAI-compatible model gets your company's tools.
 ///
@@ -37,7 +43,13 @@ enum Command {
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let (Some(Command::Serve) | None) = arguments.command;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| LOG_FILTER.into());
+    let filter = match filter(Layered::default().get("RUST_LOG")) {
+        Ok(filter) => filter,
+        Err(problem) => {
+            complain(&format!("RUST_LOG: {problem}"));
+            return ExitCode::from(BAD_SETTINGS);
+        }
+    };
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
@@ -50,6 +62,16 @@ async fn main() -> ExitCode {
             code
         }
     }
+}
+
+fn filter(wanted: Option<String>) -> Result<EnvFilter, String> {
+    let mut directives = wanted.unwrap_or_else(|| LOG_FILTER.to_owned());
+    for (library, quiet) in QUIET {
+        if !directives.contains(library) {
+            directives = format!("{directives},{quiet}");
+        }
+    }
+    EnvFilter::try_new(directives).map_err(|error| error.to_string())
 }
 
 /// Why the program ends, in one line.
@@ -82,7 +104,12 @@ async fn start(file: Option<PathBuf>) -> Result<(), Failed> {
     let served = server::serve(config, listener, shutdown).await;
     served.map_err(|error| Failed {
         message: chain(&error),
-        code: ExitCode::FAILURE,
+        code: match &error {
+            ServeError::Setup(SetupError::CaFile { .. } | SetupError::Store(_)) => {
+                ExitCode::from(BAD_SETTINGS)
+            }
+            ServeError::Setup(_) | ServeError::Io(_) => ExitCode::FAILURE,
+        },
     })
 }
 

@@ -49,7 +49,9 @@ impl Source for Layered {
 
 /// The settings of a file, by environment variable.
 fn parse(text: &str) -> Result<HashMap<String, String>, String> {
-    let table: toml::Table = text.parse().map_err(|e| format!("is not TOML: {e}"))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|e: toml::de::Error| not_toml(text, &e))?;
     table
         .into_iter()
         .map(|(name, value)| {
@@ -71,6 +73,16 @@ fn parse(text: &str) -> Result<HashMap<String, String>, String> {
             Ok(((*key).to_owned(), value))
         })
         .collect()
+}
+
+/// What is wrong with the text, on one line.
+fn not_toml(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map_or(0, |before| before.lines().count().max(1));
+    format!(
+        "line {line} is not TOML: {}",
+        error.message().replace('\n', " ")
+    )
 }
 
 /// A key as it stands in the file: `TOOLGATE_LISTEN` is `listen`, `OPENAI_BASE_URL` is
