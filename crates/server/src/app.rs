@@ -137,7 +137,7 @@ impl App {
         let context = Arc::new(Context {
             store: Store::open(&config.database_url, tasks).await?,
             model,
-            servers: Servers::new(pomerium.clone(), setup),
+            servers: Arc::new(Servers::new(pomerium.clone(), setup)),
             sessions: Sessions::default(),
             settings: Settings::of(config),
             tasks: tasks.clone(),

@@ -16,7 +16,7 @@ pub struct Context {
     /// The model endpoint.
     pub model: ModelClient,
     /// The users' MCP servers.
-    pub servers: Servers,
+    pub servers: Arc<Servers>,
     /// The users' tokens.
     pub sessions: Sessions,
     /// What the operator set.

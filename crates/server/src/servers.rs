@@ -34,6 +34,12 @@ use connections::{Connections, Found};
 /// How long Pomerium's list of servers is used before it is asked for again.
 const ROUTES_LIFE: Duration = Duration::from_mins(1);
 
+/// How long a server that did not answer is given little time.
+const FAILED_LATELY: Duration = Duration::from_mins(1);
+
+/// What such a server is given before a turn goes on without it.
+const SECOND_CHANCE: Duration = Duration::from_secs(1);
+
 /// How long a session's first token may take when the one at hand turns out stale.
 const NEWER_TOKEN: Duration = Duration::from_secs(10);
 
@@ -68,6 +74,8 @@ pub struct Known {
     pub state: ServerState,
     /// Why, when it is not ready.
     pub failure: Option<Failure>,
+    /// When it was last tried and failed.
+    pub failed_at: Option<Instant>,
     /// What it offers; kept while it cannot be reached.
     pub catalog: Option<Arc<Catalog>>,
 }
@@ -95,7 +103,7 @@ impl Servers {
     /// Tries every server of the session's user, side by side, each under its own deadline, and
     /// tells `said` what became of each. A server that fails is said to have failed and left out.
     pub async fn load(
-        &self,
+        self: &Arc<Self>,
         session: &Arc<Session>,
         scope: &ConversationId,
         said: mpsc::Sender<ServerStateChanged>,
@@ -115,10 +123,7 @@ impl Servers {
         let mut tries: FuturesUnordered<_> = user
             .names()
             .into_iter()
-            .map(|name| async {
-                let result = self.connect_patiently(session, &name, scope).await;
-                (name, result)
-            })
+            .map(|name| self.attempt(session, name, scope))
             .collect();
         let mut catalogs = Vec::new();
         while let Some((server, result)) = tries.next().await {
@@ -191,6 +196,34 @@ impl Servers {
                 Err(error)
             }
         }
+    }
+
+    /// Tries one server. One that has failed a moment ago is not waited for as long again: it is
+    /// tried all the same, and its tools are there as soon as it answers.
+    async fn attempt(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        name: String,
+        scope: &ConversationId,
+    ) -> (String, Result<Connection, ConnectError>) {
+        let before = self
+            .of(&session.subject)
+            .failed_within(&name, FAILED_LATELY);
+        let (servers, session, scope) = (Arc::clone(self), Arc::clone(session), scope.clone());
+        let server = name.clone();
+        let trying = self.connections.spawn_for(async move {
+            let trying = servers.connect_patiently(&session, &server, &scope);
+            trying.await
+        });
+        let result = match before {
+            None => trying.await,
+            Some(failure) => {
+                let tried = tokio::time::timeout(SECOND_CHANCE, trying).await;
+                tried.unwrap_or(Some(Err(ConnectError::Unavailable(failure))))
+            }
+        };
+        let stopped = || Err(ConnectError::Unavailable(stopping()));
+        (name, result.unwrap_or_else(stopped))
     }
 
     /// Like [`Servers::connect`], but a stale token is waited out: a newer one of the session is
@@ -319,6 +352,14 @@ impl UserServers {
         self.state().servers.get(server).cloned()
     }
 
+    /// Why the server could not be reached, if that was a moment ago.
+    fn failed_within(&self, server: &str, life: Duration) -> Option<Failure> {
+        let state = self.state();
+        let known = state.servers.get(server)?;
+        let lately = known.failed_at.is_some_and(|at| at.elapsed() < life);
+        known.failure.clone().filter(|_| lately)
+    }
+
     fn listed_within(&self, life: Duration) -> bool {
         self.state().listed.is_some_and(|at| at.elapsed() < life)
     }
@@ -336,6 +377,7 @@ impl UserServers {
                         route,
                         state: ServerState::Connecting,
                         failure: None,
+                        failed_at: None,
                         catalog: None,
                     },
                 };
@@ -363,6 +405,7 @@ impl UserServers {
                     .is_some_and(|before| before.hash == catalog.hash);
             known.state = ServerState::Ready;
             known.failure = None;
+            known.failed_at = None;
             known.catalog = Some(catalog);
             !same
         };
@@ -378,7 +421,11 @@ impl UserServers {
                 return;
             };
             known.state = to;
-            known.failure = failure;
+            if failure.is_some() {
+                known.failed_at = Some(Instant::now());
+            }
+            // While it is tried again, what was wrong with it is still what is known.
+            known.failure = failure.or(known.failure.take());
         }
         self.changed();
     }
@@ -396,4 +443,9 @@ fn state_of(error: ConnectError) -> (ServerState, Failure) {
             (ServerState::Unavailable, failure)
         }
     }
+}
+
+fn stopping() -> Failure {
+    let message = "Toolgate is being stopped.";
+    Failure::new(Layer::Toolgate, message, "Try again in a moment.")
 }

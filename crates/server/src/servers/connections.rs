@@ -152,6 +152,19 @@ impl Connections {
         futures_util::future::join_all(closing).await;
     }
 
+    /// Runs a task that goes on when its caller no longer waits for it, and ends with the program.
+    pub(super) async fn spawn_for<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> Option<T> {
+        let shutdown = self.setup.shutdown.clone();
+        let running = self
+            .setup
+            .tasks
+            .spawn(async move { shutdown.run_until_cancelled(task).await });
+        running.await.ok().flatten()
+    }
+
     /// Runs a task that ends with the program.
     pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         let shutdown = self.setup.shutdown.clone();
