@@ -81,6 +81,7 @@ pub(crate) fn path(url: &str) -> Result<PathBuf, OpenError> {
 
 /// Creates the database if there is none, and brings its schema up to date.
 pub(crate) async fn migrate(path: &Path) -> Result<(), OpenError> {
+    create_private(path);
     // Not yet in WAL mode, which stays in the file: one that is not ours is left as it is.
     let options = options(path).create_if_missing(true);
     let mut conn = SqliteConnection::connect_with(&options)
@@ -89,6 +90,16 @@ pub(crate) async fn migrate(path: &Path) -> Result<(), OpenError> {
     let applied = apply(path, &mut conn).await;
     conn.close().await.map_err(|source| failed(path, source))?;
     applied
+}
+
+/// A new file is its owner's only: it holds the conversations of everybody. What SQLite puts beside
+/// it takes its mode. Where it cannot be made, SQLite says why.
+fn create_private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).ok();
 }
 
 /// The one connection that writes. A commit is on disk before it is answered (`FULL`; `NORMAL`
