@@ -64,15 +64,33 @@ pub(super) fn without_broken(result: &Value) -> Value {
     json!({ "tools": tools })
 }
 
+/// Bytes of a tool's name and title: each is on every page.
+const NAME_BYTES: usize = 256;
+
+/// Bytes of a tool's description that are kept: models are shown a part of that.
+const DESCRIPTION_BYTES: usize = 16 * 1024;
+
+/// Bytes of a schema: larger than any a model is shown.
+const SCHEMA_BYTES: usize = 256 * 1024;
+
+fn is_too_large(schema: &Value) -> bool {
+    // A `Value` can always be written.
+    serde_json::to_vec(schema).is_ok_and(|bytes| bytes.len() > SCHEMA_BYTES)
+}
+
 fn tool(tool: &Value) -> Result<Tool, &'static str> {
     let tool = tool.as_object().ok_or("it is not an object")?;
     let name = text(tool, "name")
         .filter(|name| !name.is_empty())
         .ok_or("it has no name")?;
+    if name.len() > NAME_BYTES {
+        return Err("its name is too long");
+    }
     let input_schema = match tool.get("inputSchema") {
         Some(schema) if nests_too_deeply(schema) => {
             return Err("its inputSchema is nested too deeply");
         }
+        Some(schema) if is_too_large(schema) => return Err("its inputSchema is too large"),
         Some(Value::Object(schema)) => schema.clone(),
         Some(_) => return Err("its inputSchema is not an object"),
         None => return Err("it has no inputSchema"),
@@ -86,7 +104,7 @@ fn tool(tool: &Value) -> Result<Tool, &'static str> {
     // `true`, a schema that says nothing, and other oddities are no reason to lose the tool.
     let output_schema = tool
         .get("outputSchema")
-        .filter(|schema| !nests_too_deeply(schema));
+        .filter(|schema| !nests_too_deeply(schema) && !is_too_large(schema));
     let output_schema = output_schema.and_then(Value::as_object).cloned();
     let hint = |name: &str| tool.get("annotations")?.get(name)?.as_bool();
     let title = tool.get("annotations").and_then(Value::as_object);
@@ -95,10 +113,10 @@ fn tool(tool: &Value) -> Result<Tool, &'static str> {
         read_only: hint("readOnlyHint"),
         destructive: hint("destructiveHint"),
     };
-    let description = text(tool, "description");
+    let description = text(tool, "description").map(|text| clip(text, DESCRIPTION_BYTES));
     Ok(Tool {
         name,
-        title,
+        title: title.map(|text| clip(text, NAME_BYTES)),
         description,
         input_schema,
         output_schema,
