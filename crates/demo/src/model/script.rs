@@ -98,7 +98,7 @@ pub const QUESTIONS: &[Question] = &[
     },
     Question {
         ask: "Fetch a very large result",
-        shows: "5 MB of text, more than a model is shown",
+        shows: "a result larger than a model is shown",
         words: &[&["large result"], &["huge"]],
         run: trouble::large_result,
     },

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    table::{Reading, quote},
+    table::quote,
     trouble::react,
     turn::{Turn, call_after},
 };
@@ -12,17 +12,29 @@ use crate::model::{
     request::Calls,
 };
 
+/// How results begin that are none: the host's own words.
+const NOT_RUN: [&str; 6] = [
+    "Not run",
+    "No answer in time",
+    "Stopped by",
+    "Ended by",
+    "The connection to the tool",
+    "[error]",
+];
+
 /// The answer to "Run `FUNCTION` …" with the arguments as JSON in the lines after it; none to any
 /// other question.
 pub(super) fn answer(turn: &Turn<'_>) -> Option<Answer> {
     let (name, arguments) = spelled_out(turn.question())?;
     if let Some(done) = turn.steps().last() {
-        return Some(Answer::text(match done.reading() {
-            Reading::Problem(problem) => react(&problem),
-            Reading::Rows(_) | Reading::Json(_) => {
-                format!("`{name}` answered:\n\n{}", quote(done.text()))
-            }
-        }));
+        let text = done.text();
+        return Some(Answer::text(
+            if NOT_RUN.iter().any(|start| text.starts_with(start)) {
+                react(text)
+            } else {
+                format!("`{name}` answered:\n\n{}", quote(text))
+            },
+        ));
     }
     if turn.calls() != Calls::Allowed {
         return Some(Answer::text("I may not call anything now."));

@@ -126,10 +126,13 @@ pub(super) fn large_result(turn: &Turn<'_>) -> Result<Answer, Missing> {
                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < \
                  {LARGE_ROWS})\nSELECT i, printf('%.*c', {LARGE_LETTERS}, 'x') AS letters FROM n"
             );
-            Ok(call_after("I fetch 5 MB of letters.", [turn.query(&sql)?]))
+            Ok(call_after(
+                "I ask for 5 MB of letters.",
+                [turn.query(&sql)?],
+            ))
         }
         Some(step) => Ok(Answer::text(format!(
-            "Of {} letters, {} bytes of result were shown to me. They begin like this:\n\n{}",
+            "I asked for {} letters, and was shown {} bytes. They begin like this:\n\n{}",
             LARGE_ROWS * LARGE_LETTERS,
             step.text().len(),
             quote(step.text().get(..200).unwrap_or(step.text()))
