@@ -65,7 +65,7 @@ pub(super) fn without_broken(result: &Value) -> Value {
 }
 
 /// Bytes of a tool's name and title: each is on every page.
-const NAME_BYTES: usize = 256;
+const NAME_BYTES: usize = 1024;
 
 /// Bytes of a tool's description that are kept: models are shown a part of that.
 const DESCRIPTION_BYTES: usize = 16 * 1024;
@@ -175,6 +175,33 @@ mod tests {
         let seen = without_broken(&result);
         assert_eq!(seen["tools"].as_array().unwrap().len(), 2);
         serde_json::from_value::<rmcp::model::ListToolsResult>(seen).unwrap();
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_page_is_cut_or_left_out() {
+        let large = json!({ "type": "object", "description": "d".repeat(SCHEMA_BYTES) });
+        let result = json!({ "tools": [
+            { "name": "n".repeat(NAME_BYTES + 1), "inputSchema": {} },
+            { "name": "large", "inputSchema": large },
+            { "name": "wordy", "title": "t".repeat(5000), "inputSchema": {},
+              "description": "d".repeat(1_000_000), "outputSchema": large },
+            { "name": "n".repeat(NAME_BYTES), "inputSchema": {} },
+        ] });
+        let page = page(&result, 0).unwrap();
+        let reasons: Vec<_> = page
+            .broken
+            .iter()
+            .map(|tool| tool.reason.as_str())
+            .collect();
+        assert_eq!(
+            reasons,
+            ["its name is too long", "its inputSchema is too large"]
+        );
+        assert_eq!(page.tools.len(), 2);
+        let wordy = &page.tools[0];
+        assert!(wordy.title.as_ref().unwrap().len() <= NAME_BYTES);
+        assert!(wordy.description.as_ref().unwrap().len() <= DESCRIPTION_BYTES);
+        assert_eq!(wordy.output_schema, None);
     }
 
     #[test]
