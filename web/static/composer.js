@@ -47,8 +47,8 @@ export function composer({ place, moved, sent }) {
   });
   addEventListener('storage', (event) => {
     // Another tab of this conversation typed or sent. What was typed here stays.
-    if (event.key !== key() || document.activeElement === box) return;
-    const sentThere = place.conversation && event.newValue === null && box.value === event.oldValue;
+    if (event.key !== key() || !place.conversation || document.activeElement === box) return;
+    const sentThere = event.newValue === null && box.value === event.oldValue;
     if (box.value !== '' && !sentThere) return;
     box.value = event.newValue ?? '';
     grow();

@@ -47,6 +47,39 @@ async fn drafts_belong_to_their_conversation_and_outlive_the_page() {
 }
 
 #[tokio::test]
+async fn two_new_chats_keep_their_own_drafts() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let (first, second) = (ana.open("/").await, ana.open("/").await);
+    first.write("for later").await;
+    second.write(SALES).await;
+    assert_eq!(typed(&first).await, "for later");
+    second.click("button", "Send").await;
+    second.wait_end().await;
+    assert_eq!(typed(&first).await, "for later");
+    first.reload().await;
+    assert_eq!(typed(&first).await, "for later");
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_draft_is_not_shown_to_the_next_user_of_the_browser() {
+    let world = World::start().await;
+    let somebody = Visitor::arrive(&world).await;
+    let tab = somebody.open("/").await;
+    tab.sign_in(DemoUser::Ana).await;
+    tab.write("between us").await;
+    tab.click("link", "Sign out").await;
+    tab.find("link", "Sign in again").await;
+    tab.go("/").await;
+    tab.sign_in(DemoUser::Ben).await;
+    assert_eq!(typed(&tab).await, "");
+    somebody.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn what_is_typed_while_an_answer_comes_is_kept() {
     let world = World::build().model_delay(NEVER).start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
