@@ -285,6 +285,12 @@ async fn what_another_site_makes_a_browser_send_does_nothing() {
             ("sec-fetch-site", "same-site"),
             ("origin", ana.origin.as_str()),
         ],
+        vec![
+            json,
+            ("origin", ana.origin.as_str()),
+            ("origin", "http://evil.example"),
+        ],
+        vec![json, ("content-type", "text/plain")],
         vec![("content-type", "text/plain")],
         vec![("content-type", "text/plain; application/json")],
         vec![("content-type", "application/x-www-form-urlencoded")],
