@@ -19,7 +19,6 @@ use chat::{
     ids::{CallId, ConversationId, QuestionId, Subject, TurnId},
     input::Input,
     outcome::Outcome,
-    shape::CallResult,
     tool::Catalog,
     transcript::Transcript,
     turn::Turn,
@@ -289,7 +288,7 @@ impl Driver {
                 if let Some(running) = self.calls.get(&call) {
                     running.cancel.cancel();
                 } else {
-                    self.feed(cancelled(call)).await;
+                    self.feed(call::ended_as(call, Outcome::Cancelled)).await;
                 }
             }
             Effect::SetTimer(id, after) => self.timers.set(id, after),
@@ -326,17 +325,5 @@ fn finished(event: &Event) -> Option<(CallId, Outcome)> {
         Some((finished.call, finished.outcome))
     } else {
         None
-    }
-}
-
-/// The end of a call that was cancelled before it was begun.
-fn cancelled(call: CallId) -> Input {
-    let outcome = Outcome::Cancelled;
-    let result = CallResult::text(outcome.text_for_model());
-    Input::CallEnded {
-        call,
-        outcome,
-        result,
-        failure: None,
     }
 }

@@ -57,7 +57,9 @@ impl CallTask {
             let run = AssertUnwindSafe(self.run(cancel)).catch_unwind();
             if let Some(Err(_)) = ended.run_until_cancelled(Box::pin(run)).await {
                 // A call has an outcome whatever happens, or its turn would wait for ever.
-                let _gone = reports.send(Report::Input(never_seen(call))).await;
+                let _gone = reports
+                    .send(Report::Input(ended_as(call, Outcome::Unknown)))
+                    .await;
             }
         });
         running
@@ -178,9 +180,8 @@ impl CallTask {
     }
 }
 
-/// The end of a call whose end nobody saw.
-fn never_seen(call: CallId) -> Input {
-    let outcome = Outcome::Unknown;
+/// The end of a call that nothing came back from.
+pub(super) fn ended_as(call: CallId, outcome: Outcome) -> Input {
     let result = CallResult::text(outcome.text_for_model());
     Input::CallEnded {
         call,

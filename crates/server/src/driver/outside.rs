@@ -3,17 +3,12 @@
 use std::sync::Arc;
 
 use chat::{
-    effect::Effect,
     event::{CancelBy, Event, ParkReason},
     ids::Sid,
-    input::{Input, Partial, Refusal},
+    input::{Input, Refusal},
 };
 
-use super::{
-    Command, Driver, Report, cancelled,
-    round::{aborted, round_failed},
-    timers,
-};
+use super::{Command, Driver, Report, timers};
 use crate::tokens::Session;
 
 impl Driver {
@@ -108,26 +103,11 @@ impl Driver {
             .any(|parked| parked.reason == ParkReason::StaleToken)
     }
 
-    /// What was held was never begun, so that is what the engine is told of it.
+    /// What is held is dropped: it is the loading of catalogs, which the engine no longer wants.
     pub(super) async fn cancel(&mut self, by: CancelBy) {
-        let held = self.held.take();
+        self.held = None;
         self.timers.owner_came();
         self.feed(Input::Cancel(by)).await;
-        for effect in held.into_iter().flatten() {
-            match effect {
-                Effect::StartCall { call, .. } => self.feed(cancelled(call)).await,
-                Effect::SendRound { round, .. } => {
-                    self.feed(round_failed(round, aborted(), Partial::Nothing))
-                        .await;
-                }
-                Effect::Record(_)
-                | Effect::LoadCatalog
-                | Effect::AbortRound(_)
-                | Effect::CancelCall(_)
-                | Effect::SetTimer(..)
-                | Effect::ClearTimer(_) => {}
-            }
-        }
     }
 
     pub(super) async fn rung(&mut self) {

@@ -170,7 +170,7 @@ pub(super) async fn next_of(round: &mut Option<OpenRound>) -> RoundEvent {
     }
 }
 
-pub(super) fn round_failed(round: RoundId, failure: RoundFailure, partial: Partial) -> Input {
+fn round_failed(round: RoundId, failure: RoundFailure, partial: Partial) -> Input {
     Input::RoundFailed {
         round,
         failure,
@@ -178,7 +178,7 @@ pub(super) fn round_failed(round: RoundId, failure: RoundFailure, partial: Parti
     }
 }
 
-pub(super) fn aborted() -> RoundFailure {
+fn aborted() -> RoundFailure {
     let failure = Failure::new(Layer::Toolgate, "The model request was stopped.", "");
     RoundFailure {
         failure,
