@@ -72,6 +72,11 @@ pub(crate) async fn events(
         return Ok(Json(log).into_response());
     }
     if running.is_none() && log.is_empty() {
+        let transcript = app.context.store.transcript(&subject, &turn).await?;
+        if transcript.is_some_and(|transcript| transcript.is_open()) {
+            // It was put down a moment ago: the next start goes on with it.
+            return Err(Problem::shutting_down());
+        }
         // Nothing more will come: by this status an EventSource stops asking.
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
