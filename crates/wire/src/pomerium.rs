@@ -28,6 +28,10 @@ const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// The list of MCP servers (v0.33, `handler_list_routes.go`).
 const ROUTES: &str = "/.pomerium/mcp/routes";
 
+/// Where an account is connected, on the server's host: the path of the server's own URL is
+/// dropped.
+const CONNECT: &str = "/.pomerium/mcp/connect";
+
 /// The keys (RFC 7517).
 const JWKS: &str = "/.well-known/pomerium/jwks.json";
 
@@ -43,6 +47,22 @@ pub struct Route {
     pub url: Url,
     /// The URL's host.
     pub host: String,
+    /// Whether Pomerium keeps an account's token of this user for the server. It says nothing
+    /// about whether the server can be used: one that needs no account is never connected, and a
+    /// token that has expired still counts (v0.33, `handler_list_routes.go`).
+    pub connected: bool,
+}
+
+impl Route {
+    /// Where the user's browser goes to connect an account; `back` is where it comes back to: an
+    /// `https` URL of the server's host or of a client route (v0.33, `handler_connect.go`). None
+    /// when the server's URL has no origin.
+    pub fn connect_url(&self, back: &Url) -> Option<Url> {
+        let mut url = self.url.join(CONNECT).ok()?;
+        url.query_pairs_mut()
+            .append_pair("redirect_url", back.as_str());
+        Some(url)
+    }
 }
 
 /// Why Pomerium did not list its servers.
@@ -225,11 +245,10 @@ struct Listing {
 
 #[derive(Deserialize)]
 struct Listed {
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    description: String,
+    name: Option<String>,
+    description: Option<String>,
     url: String,
+    connected: Option<bool>,
 }
 
 /// The routes that can be used, sorted and with unique names: Pomerium lists them in random order.
@@ -263,17 +282,14 @@ fn route(listed: Listed) -> Option<Route> {
         .host_str()
         .filter(|_| matches!(url.scheme(), "http" | "https"))?
         .to_owned();
-    let name = if listed.name.trim().is_empty() {
-        host.clone()
-    } else {
-        listed.name
-    };
-    let description = Some(listed.description).filter(|text| !text.is_empty());
+    let name = listed.name.filter(|name| !name.trim().is_empty());
+    let description = listed.description.filter(|text| !text.is_empty());
     Some(Route {
-        name,
+        name: name.unwrap_or_else(|| host.clone()),
         description,
         url,
         host,
+        connected: listed.connected.unwrap_or_default(),
     })
 }
 
@@ -324,6 +340,22 @@ mod tests {
                 "Zed",
                 "bare.example.com"
             ]
+        );
+    }
+
+    #[test]
+    fn an_account_is_connected_at_the_origin_of_the_server() {
+        let listing = r#"{"servers":[
+            {"name":"Notes","url":"https://notes.example.com:8443/mcp/v1?x=1#y","connected":true}
+        ]}"#;
+        let routes = read(serde_json::from_str(listing).unwrap());
+        assert!(routes[0].connected);
+        let back = "https://chat.example.com/connected?server=My+notes%26";
+        let url = routes[0].connect_url(&back.parse().unwrap()).unwrap();
+        assert_eq!(
+            url.as_str(),
+            "https://notes.example.com:8443/.pomerium/mcp/connect?redirect_url=https%3A%2F%2F\
+             chat.example.com%2Fconnected%3Fserver%3DMy%2Bnotes%2526"
         );
     }
 

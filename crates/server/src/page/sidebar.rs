@@ -183,6 +183,7 @@ mod tests {
             description: Some("<u>sales</u>".to_owned()),
             url: "https://db.example.com/mcp".parse().unwrap(),
             host: "db.example.com".to_owned(),
+            connected: false,
         };
         Known {
             route,
