@@ -1,8 +1,8 @@
 //! The one place where errors become HTTP.
 //!
 //! Handlers return [`Problem`]; its constructors are the errors there are. It is sent as
-//! `application/problem+json` (RFC 9457) with the `layer` that failed; pages show the same words.
-//! What a caller cannot mend (our own faults) is logged here, once.
+//! `application/problem+json` (RFC 9457) with the `layer` that failed; pages show the same words,
+//! and `/v1` says them in OpenAI's shape ([`Problem::openai`]). What a caller cannot mend (our own faults) is logged here, once.
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -13,8 +13,12 @@ use chat::{
     ids::TurnId,
 };
 use serde::Serialize;
+use url::Url;
 
 use crate::identity::Unverified;
+
+/// The header that names the turn an answer of `/v1` is about.
+pub(crate) const TURN_HEADER: &str = "x-toolgate-turn";
 
 /// An error as a caller sees it.
 #[derive(Clone, Debug)]
@@ -45,6 +49,20 @@ struct Body<'a> {
     turn: Option<&'a TurnId>,
 }
 
+/// OpenAI's shape of an error.
+#[derive(Serialize)]
+struct OpenAi<'a> {
+    error: OpenAiError<'a>,
+}
+
+#[derive(Serialize)]
+struct OpenAiError<'a> {
+    message: String,
+    r#type: &'static str,
+    param: Option<&'static str>,
+    code: &'a str,
+}
+
 impl Problem {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let failure = Box::new(Failure::new(Layer::Toolgate, message, ""));
@@ -59,6 +77,77 @@ impl Problem {
     fn advise(mut self, advice: &str) -> Self {
         advice.clone_into(&mut self.failure.advice);
         self
+    }
+
+    /// The same problem for a program that was never signed in, or no longer is: what to run.
+    pub(crate) fn for_program(self, public_url: &Url) -> Self {
+        if self.status != StatusCode::UNAUTHORIZED {
+            return self;
+        }
+        let origin = public_url.origin().ascii_serialization();
+        let advice = format!(
+            "Sign in with `toolgate login {origin}`, then use what `toolgate token {origin}` \
+             prints as the API key, with {origin}/v1 as the base URL."
+        );
+        self.advise(&advice)
+    }
+
+    /// The problem as a program that speaks OpenAI's API expects it. Whose failure it is, what to
+    /// do and Pomerium's request id are in the message: SDKs show nothing else.
+    pub(crate) fn openai(&self) -> Response {
+        let body = serde_json::to_vec(&self.openai_body()).unwrap_or_default();
+        let json = HeaderValue::from_static("application/json");
+        let mut response = (self.status, [(header::CONTENT_TYPE, json)], body).into_response();
+        let turn = self.turn.as_ref().map(TurnId::as_str);
+        if let Some(Ok(turn)) = turn.map(HeaderValue::from_str) {
+            response.headers_mut().insert(TURN_HEADER, turn);
+        }
+        response
+    }
+
+    /// `{"error": {…}}`: what [`Problem::openai`] sends, also as an event in mid-stream.
+    pub(crate) fn openai_body(&self) -> impl Serialize + '_ {
+        OpenAi {
+            error: OpenAiError {
+                message: self.openai_message(),
+                r#type: self.openai_type(),
+                param: None,
+                code: self.code,
+            },
+        }
+    }
+
+    fn openai_message(&self) -> String {
+        let Failure {
+            layer,
+            message,
+            advice,
+            request_id,
+            ..
+        } = &*self.failure;
+        let mut text = match layer {
+            Layer::Toolgate => message.clone(),
+            Layer::Model | Layer::Pomerium | Layer::Server => {
+                format!("{}: {message}", layer.name())
+            }
+        };
+        if !advice.is_empty() {
+            text = format!("{text} {advice}");
+        }
+        if let Some(id) = request_id {
+            text = format!("{text} (Pomerium's request id: {id})");
+        }
+        text
+    }
+
+    fn openai_type(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "authentication_error",
+            StatusCode::FORBIDDEN => "permission_error",
+            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
+            status if status.is_server_error() => "server_error",
+            _ => "invalid_request_error",
+        }
     }
 
     /// 404: there is no such thing, or it is somebody else's: the two look the same.
@@ -249,5 +338,55 @@ impl IntoResponse for Problem {
         let media = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, media);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn openai(problem: &Problem) -> serde_json::Value {
+        serde_json::to_value(problem.openai_body()).unwrap()
+    }
+
+    #[test]
+    fn a_program_reads_whose_failure_it_is_and_what_to_do() {
+        let failure = Failure::new(Layer::Model, "it is overloaded", "Try again.")
+            .with_request_id(Some("req-1".to_owned()));
+        let problem = Problem::upstream(failure);
+        assert_eq!(
+            openai(&problem),
+            serde_json::json!({ "error": {
+                "message": "model: it is overloaded Try again. (Pomerium's request id: req-1)",
+                "type": "server_error",
+                "param": null,
+                "code": "upstream",
+            }})
+        );
+        let turn = TurnId::from("turn-1");
+        let response = Problem {
+            turn: Some(turn),
+            ..problem
+        }
+        .openai();
+        assert_eq!(response.status(), 502);
+        assert_eq!(response.headers()[TURN_HEADER], "turn-1");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    }
+
+    #[test]
+    fn only_who_is_not_signed_in_is_told_to_sign_in() {
+        let url = "https://chat.example.com/".parse().unwrap();
+        let unknown = Problem::from(Unverified::Missing).for_program(&url);
+        let body = openai(&unknown);
+        assert_eq!(body["error"]["type"], "authentication_error");
+        let message = body["error"]["message"].as_str().unwrap();
+        assert!(
+            message.contains("`toolgate login https://chat.example.com`"),
+            "{message}"
+        );
+        let other = openai(&Problem::too_many_turns("Four run already.").for_program(&url));
+        assert_eq!(other["error"]["type"], "rate_limit_error");
+        assert!(!other.to_string().contains("toolgate login"), "{other}");
     }
 }

@@ -50,9 +50,16 @@ pub(crate) async fn identify(
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
+        Err(problem) if is_api_of_openai(&request) => problem.for_program(&app.public_url).openai(),
         Err(problem) if page::wants_html(request.headers()) => page::problem(&problem),
         Err(problem) => problem.into_response(),
     }
+}
+
+/// Whether the request is a program's that speaks OpenAI's API, and expects its errors.
+fn is_api_of_openai(request: &Request) -> bool {
+    let path = request.uri().path();
+    path == "/v1" || path.starts_with("/v1/")
 }
 
 async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
@@ -81,15 +88,17 @@ pub(crate) async fn same_origin(
     State(app): State<AppState>,
     request: Request,
     next: Next,
-) -> Result<Response, Problem> {
+) -> Response {
     let safe = matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
     if safe || is_ours(&app, request.headers()) {
-        Ok(next.run(request).await)
+        next.run(request).await
+    } else if is_api_of_openai(&request) {
+        Problem::cross_site().openai()
     } else {
-        Err(Problem::cross_site())
+        Problem::cross_site().into_response()
     }
 }
 
