@@ -266,7 +266,7 @@ impl Servers {
         if user.listed_within(ROUTES_LIFE) {
             return Ok(());
         }
-        let Some(token) = wire::mcp::TokenSource::token(session) else {
+        let Some(token) = session.token() else {
             return Err(RoutesError::Unavailable(Failure::new(
                 Layer::Pomerium,
                 "Pomerium sent no token with the request, so its servers cannot be listed.",

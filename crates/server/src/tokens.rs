@@ -9,7 +9,7 @@ use chat::ids::{Sid, Subject};
 use dashmap::DashMap;
 use secrecy::SecretString;
 use tokio::sync::watch;
-use wire::mcp::TokenSource;
+use wire::{http::Credential, mcp::CredentialSource};
 
 /// The sessions of all users, by (`sub`, `sid`).
 #[derive(Debug, Default)]
@@ -97,6 +97,12 @@ impl Session {
         self.count.send_modify(|count| *count += 1);
     }
 
+    /// The newest token; none before the first.
+    pub fn token(&self) -> Option<SecretString> {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.as_ref().map(|token| token.secret.clone())
+    }
+
     /// How long ago the newest token came; none before the first.
     pub fn age(&self) -> Option<Duration> {
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
@@ -124,10 +130,10 @@ impl Session {
     }
 }
 
-impl TokenSource for Session {
-    fn token(&self) -> Option<SecretString> {
-        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.as_ref().map(|token| token.secret.clone())
+impl CredentialSource for Session {
+    fn credential(&self) -> Credential {
+        self.token()
+            .map_or(Credential::None, Credential::ExternalToken)
     }
 
     fn subject(&self) -> Option<Subject> {

@@ -2,6 +2,7 @@
 
 mod body;
 mod connect;
+mod credential;
 mod error;
 mod lane;
 mod tls;
@@ -15,7 +16,6 @@ use ::http::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyDataStream, Full};
-use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_rustls::TlsConnector;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -23,12 +23,13 @@ use url::Url;
 
 pub use self::{
     body::Body,
+    credential::{Credential, ServerKey},
     error::{HttpError, SetupError},
     lane::Lane,
     tls::install_crypto,
 };
 use self::{
-    connect::{CONNECT_TIMEOUT, Dialer, PomeriumHosts},
+    connect::{CONNECT_TIMEOUT, Dialer, Hosts, Owner},
     lane::Lanes,
 };
 use crate::tap::{Context, End, Recording, RequestHead, Tap};
@@ -67,8 +68,8 @@ pub struct Outgoing {
     pub headers: HeaderMap,
     /// Its body.
     pub body: Bytes,
-    /// Pomerium's External Token, sent as bearer. Only Pomerium's hosts get one, over TLS.
-    pub token: Option<SecretString>,
+    /// What proves for whom it is.
+    pub credential: Credential,
     /// What caused it.
     pub context: Context,
 }
@@ -117,7 +118,7 @@ impl fmt::Debug for Http {
 }
 
 struct Inner {
-    pomerium: Arc<PomeriumHosts>,
+    hosts: Arc<Hosts>,
     lanes: Lanes,
     model: reqwest::Client,
     tap: Arc<dyn Tap>,
@@ -143,14 +144,14 @@ impl Http {
             .connect_timeout(CONNECT_TIMEOUT)
             .user_agent(AGENT)
             .build()?;
-        let pomerium = Arc::new(PomeriumHosts::new(pomerium_addr));
+        let hosts = Arc::new(Hosts::new(pomerium_addr));
         let dialer = Dialer {
             tls: TlsConnector::from(Arc::new(tls)),
-            pomerium: pomerium.clone(),
+            hosts: hosts.clone(),
         };
         let lanes = Lanes::new(dialer, tasks.clone(), shutdown.clone());
         Ok(Self(Arc::new(Inner {
-            pomerium,
+            hosts,
             lanes,
             model,
             tap,
@@ -159,16 +160,22 @@ impl Http {
         })))
     }
 
-    /// Names a host as one of Pomerium's: from now on it is dialled as such and may get tokens.
+    /// Names a host as one of Pomerium's: from now on it is dialled as such and may get tokens,
+    /// unless it is known as one that the operator configured.
     /// To be called with the public URL's host and with what Pomerium's routes name, nothing else.
     pub fn trust_pomerium_host(&self, host: &str) {
-        self.0.pomerium.insert(host);
+        self.0.hosts.name(host, Owner::Pomerium);
+    }
+
+    /// Names a host as one that the operator configured: from now on it gets no token of
+    /// Pomerium's, whoever lists it, and is dialled by its own address.
+    pub fn name_configured_host(&self, host: &str) {
+        self.0.hosts.name(host, Owner::Operator);
     }
 
     /// Whether the URL's host is one of Pomerium's.
     pub fn is_pomeriums(&self, url: &Url) -> bool {
-        url.host_str()
-            .is_some_and(|host| self.0.pomerium.contains(host))
+        self.owner(url) == Some(Owner::Pomerium)
     }
 
     /// A place in a lane to the URL's host. It is given back when dropped.
@@ -178,25 +185,28 @@ impl Http {
 
     /// Sends a request and returns its answer's head. Redirects are not followed. No deadline:
     /// that is the caller's.
+    ///
+    /// Refused, and not sent: an External Token to a host that is not Pomerium's or without TLS,
+    /// and what the operator configured for a server to any other origin.
     pub async fn send(&self, lane: &Lane, outgoing: Outgoing) -> Result<Incoming, HttpError> {
         let Outgoing {
             method,
             url,
             mut headers,
             body,
-            token,
+            credential,
             context,
         } = outgoing;
-        let uri = self.admit(&url, token.as_ref())?;
+        let uri = self.admit(&url, &credential)?;
         headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-        if let Some(token) = &token {
-            headers.insert(AUTHORIZATION, bearer(token)?);
+        if let Some(bearer) = credential.header()? {
+            headers.insert(AUTHORIZATION, bearer);
         }
         let head = RequestHead {
             method: &method,
             url: &url,
             headers: &headers,
-            token,
+            secret: credential.secret(),
         };
         let mut recording = Recording::start(self.0.tap.clone(), context, head);
         let streams = lane.streams().acquire_owned().await;
@@ -241,7 +251,7 @@ impl Http {
             method: request.method(),
             url: request.url(),
             headers: request.headers(),
-            token: None,
+            secret: None,
         };
         let mut recording = Recording::start(self.0.tap.clone(), context, head);
         recording.sent(
@@ -277,13 +287,30 @@ impl Http {
     }
 
     /// The URI to ask for, if the request may go there.
-    fn admit(&self, url: &Url, token: Option<&SecretString>) -> Result<Uri, HttpError> {
-        let pomeriums = self.is_pomeriums(url);
-        if token.is_some() && !pomeriums {
-            let rule = "not sent: a token of Pomerium's goes only to hosts that Pomerium names";
+    fn admit(&self, url: &Url, credential: &Credential) -> Result<Uri, HttpError> {
+        let owner = self.owner(url);
+        let pomeriums = owner == Some(Owner::Pomerium);
+        let broken = match credential {
+            Credential::ExternalToken(_) if owner == Some(Owner::Operator) => Some(
+                "not sent: the host is that of a server from the configuration, which gets no \
+                 token of Pomerium's",
+            ),
+            Credential::ExternalToken(_) if !pomeriums => {
+                Some("not sent: a token of Pomerium's goes only to hosts that Pomerium names")
+            }
+            Credential::Configured(_) if pomeriums => Some(
+                "not sent: the host is one of Pomerium's; a server behind Pomerium needs no \
+                 entry in the configuration",
+            ),
+            Credential::Configured(key) if !key.fits(url) => {
+                Some("not sent: what was configured for a server goes only to that server")
+            }
+            Credential::None | Credential::ExternalToken(_) | Credential::Configured(_) => None,
+        };
+        if let Some(rule) = broken {
             return Err(HttpError::Refused(rule));
         }
-        if pomeriums && url.scheme() != "https" && !self.0.pomerium.has_address() {
+        if pomeriums && url.scheme() != "https" && !self.0.hosts.has_address() {
             return Err(HttpError::Refused(
                 "not sent: Pomerium's URL is http, and tokens go only over TLS; set \
                  TOOLGATE_POMERIUM_ADDR to an address of Pomerium's that speaks TLS",
@@ -297,6 +324,10 @@ impl Http {
         let mut parts = uri.into_parts();
         parts.scheme = Some(Scheme::HTTPS);
         Uri::from_parts(parts).map_err(HttpError::refused_url)
+    }
+
+    fn owner(&self, url: &Url) -> Option<Owner> {
+        url.host_str().and_then(|host| self.0.hosts.owner(host))
     }
 
     fn bounds(&self, permit: Option<OwnedSemaphorePermit>) -> Bounds {
@@ -315,14 +346,6 @@ struct Bounds {
     tasks: TaskTracker,
     shutdown: CancellationToken,
     _stream: Option<OwnedSemaphorePermit>,
-}
-
-fn bearer(token: &SecretString) -> Result<HeaderValue, HttpError> {
-    let text = format!("Bearer {}", token.expose_secret());
-    let mut value = HeaderValue::try_from(text)
-        .map_err(|_| HttpError::Refused("not sent: the token is no header value"))?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 fn buffer_for(headers: &HeaderMap) -> usize {

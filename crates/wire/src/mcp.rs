@@ -30,7 +30,6 @@ use chat::{
     ids::Subject,
     tool::Catalog,
 };
-use secrecy::SecretString;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -44,7 +43,7 @@ use self::{
     session::Session,
     trouble::{Kind, Trouble},
 };
-use crate::http::{Http, Lane};
+use crate::http::{Credential, Http, Lane};
 
 /// How long connecting and listing every page may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -63,10 +62,11 @@ pub struct ServerAddress {
     pub url: Url,
 }
 
-/// Where a connection reads the newest token of its session.
-pub trait TokenSource: Send + Sync {
-    /// The newest External Token; none for servers that get none.
-    fn token(&self) -> Option<SecretString>;
+/// Where a connection reads what its requests carry.
+pub trait CredentialSource: Send + Sync {
+    /// For a server behind Pomerium the newest External Token of the session; for one from the
+    /// configuration what was configured for it.
+    fn credential(&self) -> Credential;
 
     /// Whom it is for, in records of exchanges.
     fn subject(&self) -> Option<Subject> {
@@ -81,7 +81,7 @@ pub struct ConnectOptions {
     /// The server.
     pub server: ServerAddress,
     /// Read for every request.
-    pub token: Arc<dyn TokenSource>,
+    pub credentials: Arc<dyn CredentialSource>,
     /// The largest request, bytes: Pomerium's policy does not see into larger ones than the
     /// route's `max_request_bytes`.
     pub max_request_bytes: usize,
@@ -164,7 +164,7 @@ impl Connection {
         let ConnectOptions {
             http,
             server,
-            token,
+            credentials,
             max_request_bytes,
             eras,
             tasks,
@@ -175,7 +175,7 @@ impl Connection {
             http,
             lane,
             server,
-            token,
+            credentials,
             max_request_bytes,
             tasks,
         };
@@ -242,7 +242,7 @@ struct Link {
     http: Http,
     lane: Lane,
     server: ServerAddress,
-    token: Arc<dyn TokenSource>,
+    credentials: Arc<dyn CredentialSource>,
     max_request_bytes: usize,
     tasks: TaskTracker,
 }

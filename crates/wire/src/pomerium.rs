@@ -15,7 +15,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::{
-    http::{Http, HttpError, Lane, Outgoing},
+    http::{Credential, Http, HttpError, Lane, Outgoing},
     tap::{Context, Peer},
 };
 
@@ -168,7 +168,7 @@ impl Pomerium {
             url,
             headers,
             body: Bytes::new(),
-            token,
+            credential: token.map_or(Credential::None, Credential::ExternalToken),
             context,
         };
         let answering = async {

@@ -160,17 +160,18 @@ impl Tap for TraceTap {
 pub(crate) struct Recording {
     exchange: Exchange,
     tap: Arc<dyn Tap>,
-    token: Option<SecretString>,
+    secret: Option<SecretString>,
     finished: bool,
 }
 
 /// The head of a request, as it is recorded.
+#[derive(Clone, Copy)]
 pub(crate) struct RequestHead<'a> {
     pub(crate) method: &'a Method,
     pub(crate) url: &'a Url,
     pub(crate) headers: &'a HeaderMap,
-    /// The live token of the request: redacted wherever it appears.
-    pub(crate) token: Option<SecretString>,
+    /// The live secret of the request: redacted wherever it appears.
+    pub(crate) secret: Option<&'a SecretString>,
 }
 
 impl Recording {
@@ -179,7 +180,7 @@ impl Recording {
             context,
             method: request.method.clone(),
             url: request.url.clone(),
-            request_headers: redact::headers(request.headers, request.token.as_ref()),
+            request_headers: redact::headers(request.headers, request.secret),
             status: None,
             response_headers: Vec::new(),
             bytes_out: 0,
@@ -193,7 +194,7 @@ impl Recording {
         Self {
             exchange,
             tap,
-            token: request.token,
+            secret: request.secret.cloned(),
             finished: false,
         }
     }
@@ -206,7 +207,7 @@ impl Recording {
     pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.exchange.status = Some(status);
         self.exchange.headers_after = Some(self.exchange.started.elapsed());
-        self.exchange.response_headers = redact::headers(headers, self.token.as_ref());
+        self.exchange.response_headers = redact::headers(headers, self.secret.as_ref());
     }
 
     pub(crate) fn received(&mut self, bytes: &[u8]) {

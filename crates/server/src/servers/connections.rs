@@ -7,7 +7,7 @@ use dashmap::DashMap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{
     http::Http,
-    mcp::{ConnectError, ConnectOptions, Connection, EraMemory, ServerAddress, TokenSource},
+    mcp::{ConnectError, ConnectOptions, Connection, CredentialSource, EraMemory, ServerAddress},
     pomerium::Route,
 };
 
@@ -95,7 +95,7 @@ impl Connections {
                 name: route.name.clone(),
                 url: route.url.clone(),
             },
-            token: Arc::clone(session) as Arc<dyn TokenSource>,
+            credentials: Arc::clone(session) as Arc<dyn CredentialSource>,
             max_request_bytes: self.setup.max_request_bytes,
             eras: self.eras.clone(),
             tasks: self.setup.tasks.clone(),

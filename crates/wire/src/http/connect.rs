@@ -1,7 +1,7 @@
 //! Where connections go: Pomerium's hosts to the address the operator named, others by DNS.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     future::Future,
     io,
     pin::Pin,
@@ -25,30 +25,40 @@ use tokio_rustls::TlsConnector;
 /// The longest wait for a connection, TLS included: a host that does not answer by then is down.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The hosts that are Pomerium's, and where to dial for them.
-#[derive(Debug, Default)]
-pub(super) struct PomeriumHosts {
-    address: Option<String>,
-    hosts: RwLock<HashSet<String>>,
+/// Whose a host is: Pomerium's or the operator's, whoever named it first, and never both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// Pomerium's: the public URL's host, or one that its routes name.
+    Pomerium,
+    /// That of a server from the configuration.
+    Operator,
 }
 
-impl PomeriumHosts {
+/// The hosts whose owner is known, and where to dial for Pomerium's.
+#[derive(Debug, Default)]
+pub(super) struct Hosts {
+    address: Option<String>,
+    owners: RwLock<HashMap<String, Owner>>,
+}
+
+impl Hosts {
     /// `address` is `host:port`; none means that DNS leads to Pomerium.
     pub(super) fn new(address: Option<String>) -> Self {
         Self {
             address,
-            hosts: RwLock::default(),
+            owners: RwLock::default(),
         }
     }
 
-    pub(super) fn insert(&self, host: &str) {
-        let mut hosts = self.hosts.write().unwrap_or_else(PoisonError::into_inner);
-        hosts.insert(host.to_ascii_lowercase());
+    /// Says whose the host is, unless that is known.
+    pub(super) fn name(&self, host: &str, owner: Owner) {
+        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+        owners.entry(host.to_ascii_lowercase()).or_insert(owner);
     }
 
-    pub(super) fn contains(&self, host: &str) -> bool {
-        let hosts = self.hosts.read().unwrap_or_else(PoisonError::into_inner);
-        hosts.contains(&host.to_ascii_lowercase())
+    pub(super) fn owner(&self, host: &str) -> Option<Owner> {
+        let owners = self.owners.read().unwrap_or_else(PoisonError::into_inner);
+        owners.get(&host.to_ascii_lowercase()).copied()
     }
 
     /// Whether connections go to an address of the operator's instead of the URL's.
@@ -57,7 +67,8 @@ impl PomeriumHosts {
     }
 
     fn address_for(&self, host: &str) -> Option<&str> {
-        self.address.as_deref().filter(|_| self.contains(host))
+        let address = self.address.as_deref()?;
+        (self.owner(host) == Some(Owner::Pomerium)).then_some(address)
     }
 }
 
@@ -65,7 +76,7 @@ impl PomeriumHosts {
 #[derive(Clone)]
 pub(super) struct Dialer {
     pub(super) tls: TlsConnector,
-    pub(super) pomerium: Arc<PomeriumHosts>,
+    pub(super) hosts: Arc<Hosts>,
 }
 
 impl Dialer {
@@ -76,7 +87,7 @@ impl Dialer {
             .trim_end_matches(']')
             .to_owned();
         let secure = uri.scheme_str() == Some("https");
-        let tcp = if let Some(address) = self.pomerium.address_for(&bare) {
+        let tcp = if let Some(address) = self.hosts.address_for(&bare) {
             TcpStream::connect(address).await?
         } else {
             let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });

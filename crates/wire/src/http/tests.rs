@@ -99,7 +99,7 @@ fn get(url: &str) -> Outgoing {
         url: url.parse().unwrap(),
         headers: HeaderMap::new(),
         body: Bytes::new(),
-        token: None,
+        credential: Credential::None,
         context: Context {
             peer: Peer::Mcp,
             ..Context::default()
@@ -117,7 +117,7 @@ async fn a_token_goes_only_to_pomeriums_hosts_and_only_over_tls() {
     let port = serve(None, |_| text(200, "reached")).await;
     let http = plain();
     let mut to_stranger = get(&format!("http://127.0.0.1:{port}/"));
-    to_stranger.token = Some("TE".into());
+    to_stranger.credential = Credential::ExternalToken("TE".into());
     let error = send(&http, to_stranger).await.unwrap_err();
     assert!(
         matches!(error, HttpError::Refused(why) if why.contains("only to hosts")),
@@ -126,13 +126,65 @@ async fn a_token_goes_only_to_pomeriums_hosts_and_only_over_tls() {
 
     http.trust_pomerium_host("127.0.0.1");
     let mut in_clear = get(&format!("http://127.0.0.1:{port}/"));
-    in_clear.token = Some("TE".into());
+    in_clear.credential = Credential::ExternalToken("TE".into());
     let error = send(&http, in_clear).await.unwrap_err();
     assert!(error.never_sent());
     assert!(
         error.to_string().contains("TOOLGATE_POMERIUM_ADDR"),
         "{error}"
     );
+}
+
+fn configured(for_url: &str, to: &str) -> Outgoing {
+    let key = ServerKey::new(&for_url.parse().unwrap(), Some("key-1".into()));
+    Outgoing {
+        credential: Credential::Configured(key),
+        ..get(to)
+    }
+}
+
+#[tokio::test]
+async fn what_was_configured_for_a_server_goes_only_to_that_server() {
+    let echo = |request: Request<Received>| {
+        let bearer = &request.headers()[AUTHORIZATION];
+        text(200, bearer.to_str().unwrap())
+    };
+    let (port, other) = (serve(None, echo).await, serve(None, echo).await);
+    let (url, other) = (
+        format!("http://127.0.0.1:{port}/mcp"),
+        format!("http://127.0.0.1:{other}/mcp"),
+    );
+    let http = plain();
+    for stranger in [other.as_str(), "http://localhost:1/mcp"] {
+        let error = send(&http, configured(&url, stranger)).await.unwrap_err();
+        assert!(
+            matches!(error, HttpError::Refused(why) if why.contains("only to that server")),
+            "{error}"
+        );
+    }
+    let sent = send(&http, configured(&url, &url)).await.unwrap();
+    assert_eq!(sent.body.whole(100).await.unwrap(), "Bearer key-1");
+    assert!(!format!("{:?}", configured(&url, &url)).contains("key-1"));
+}
+
+#[tokio::test]
+async fn a_host_is_pomeriums_or_the_operators_whoever_named_it_first() {
+    let http = plain();
+    http.name_configured_host("tools.example.com");
+    http.trust_pomerium_host("TOOLS.example.com");
+    let mut token = get("https://tools.example.com/");
+    token.credential = Credential::ExternalToken("TE".into());
+    let error = send(&http, token).await.unwrap_err();
+    assert!(
+        error.to_string().contains("from the configuration"),
+        "{error}"
+    );
+
+    http.trust_pomerium_host("db.example.com");
+    http.name_configured_host("db.example.com");
+    let url = "https://db.example.com/mcp";
+    let error = send(&http, configured(url, url)).await.unwrap_err();
+    assert!(error.to_string().contains("one of Pomerium's"), "{error}");
 }
 
 #[tokio::test]
@@ -154,7 +206,7 @@ async fn pomeriums_hosts_are_dialled_at_its_address_with_tls_and_keep_their_auth
     );
     http.trust_pomerium_host("DB.localhost");
     let mut outgoing = get("http://db.localhost:8000/mcp");
-    outgoing.token = Some("TE".into());
+    outgoing.credential = Credential::ExternalToken("TE".into());
     let answer = send(&http, outgoing)
         .await
         .unwrap()

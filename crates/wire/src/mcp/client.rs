@@ -163,7 +163,7 @@ impl Wire {
             url: self.link.server.url.clone(),
             headers,
             body: Bytes::new(),
-            token: self.link.token.token(),
+            credential: self.link.credentials.credential(),
             context: self.context(None),
         };
         // A server that keeps the session will drop it by itself.

@@ -196,9 +196,9 @@ where
 
 struct NoToken;
 
-impl TokenSource for NoToken {
-    fn token(&self) -> Option<SecretString> {
-        None
+impl CredentialSource for NoToken {
+    fn credential(&self) -> Credential {
+        Credential::None
     }
 }
 
@@ -217,7 +217,7 @@ fn options(url: Url) -> ConnectOptions {
             name: "fake".to_owned(),
             url,
         },
-        token: Arc::new(NoToken),
+        credentials: Arc::new(NoToken),
         max_request_bytes: 1024 * 1024,
         eras: EraMemory::default(),
         tasks,

@@ -9,7 +9,6 @@ use std::sync::{
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use bytes::Bytes;
 use chat::failure::Layer;
-use secrecy::{ExposeSecret, SecretString};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -20,7 +19,7 @@ use super::{
     trouble::{Kind, Trouble},
 };
 use crate::{
-    http::{HttpError, Incoming, Outgoing},
+    http::{Credential, HttpError, Incoming, Outgoing},
     tap::{Context, Peer},
 };
 
@@ -115,13 +114,14 @@ impl Wire {
         message: Message,
         slot: Option<&Slot>,
     ) -> Result<Incoming, HttpError> {
-        let token = self.link.token.token();
-        let answer = self.send_once(message.clone(), slot, token.clone()).await?;
+        let credential = self.link.credentials.credential();
+        let sent = self.send_once(message.clone(), slot, credential.clone());
+        let answer = sent.await?;
         if answer.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
-        let newer = self.link.token.token();
-        if text_of(newer.as_ref()) == text_of(token.as_ref()) {
+        let newer = self.link.credentials.credential();
+        if newer.is_like(&credential) {
             return Ok(answer);
         }
         self.send_once(message, slot, newer).await
@@ -131,7 +131,7 @@ impl Wire {
         &self,
         message: Message,
         slot: Option<&Slot>,
-        token: Option<SecretString>,
+        credential: Credential,
     ) -> Result<Incoming, HttpError> {
         let link = &self.link;
         let outgoing = Outgoing {
@@ -139,7 +139,7 @@ impl Wire {
             url: message.url,
             headers: message.headers,
             body: message.body,
-            token,
+            credential,
             context: self.context(slot),
         };
         if slot.is_some_and(|slot| slot.sent().is_err()) {
@@ -167,7 +167,7 @@ impl Wire {
     pub(super) fn context(&self, slot: Option<&Slot>) -> Context {
         let mut context = Context {
             peer: Peer::Mcp,
-            subject: self.link.token.subject(),
+            subject: self.link.credentials.subject(),
             server: Some(self.link.server.name.clone()),
             ..Context::default()
         };
@@ -192,8 +192,4 @@ pub(super) fn insert_session(headers: &mut HeaderMap, session: Option<&str>) {
     if let Some(id) = session.and_then(|id| HeaderValue::try_from(id).ok()) {
         headers.insert(SESSION, id);
     }
-}
-
-fn text_of(token: Option<&SecretString>) -> Option<&str> {
-    token.map(ExposeSecret::expose_secret)
 }

@@ -16,13 +16,13 @@ impl Tokens {
     }
 }
 
-impl TokenSource for Tokens {
-    fn token(&self) -> Option<SecretString> {
-        self.0
-            .lock()
-            .unwrap()
-            .last()
-            .map(|token| SecretString::from(*token))
+impl CredentialSource for Tokens {
+    fn credential(&self) -> Credential {
+        let tokens = self.0.lock().unwrap();
+        let newest = tokens.last();
+        newest.map_or(Credential::None, |token| {
+            Credential::ExternalToken((*token).into())
+        })
     }
 }
 
@@ -56,7 +56,7 @@ async fn behind_pomerium(valid: Arc<Mutex<&'static str>>, tokens: Arc<Tokens>) -
     http.trust_pomerium_host("db.localhost");
     ConnectOptions {
         http,
-        token: tokens,
+        credentials: tokens,
         ..options
     }
 }
@@ -98,7 +98,7 @@ async fn a_server_that_pomerium_did_not_name_gets_no_token() {
     let tokens = Arc::new(Tokens::default());
     tokens.renew("TE-1");
     let options = ConnectOptions {
-        token: tokens,
+        credentials: tokens,
         ..options(url)
     };
     let error = Connection::connect(options).await.unwrap_err();
@@ -126,9 +126,9 @@ impl Tap for Records {
 /// Ana, who has no token.
 struct Ana;
 
-impl TokenSource for Ana {
-    fn token(&self) -> Option<SecretString> {
-        None
+impl CredentialSource for Ana {
+    fn credential(&self) -> Credential {
+        Credential::None
     }
 
     fn subject(&self) -> Option<Subject> {
@@ -155,7 +155,7 @@ async fn every_exchange_is_recorded_for_its_person() {
     });
     let connection = Connection::connect(ConnectOptions {
         http: http.unwrap(),
-        token: Arc::new(Ana),
+        credentials: Arc::new(Ana),
         ..options
     });
     let connection = connection.await.unwrap();
