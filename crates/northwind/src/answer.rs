@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::{
     failure::Failure,
+    identity::Caller,
     rows::RowSet,
     schema::{Description, TableList},
 };
@@ -26,6 +27,21 @@ pub(crate) struct Written {
     pub(crate) changes: u64,
     /// The rows of a `RETURNING` clause; null without one.
     pub(crate) returned: Option<RowSet>,
+}
+
+/// The answer of `whoami`.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Identity {
+    /// Whether Pomerium's assertion was verified. If not, nothing is known of who asks.
+    pub(crate) verified: bool,
+    /// Pomerium's id of the user.
+    pub(crate) sub: Option<String>,
+    /// The user's address.
+    pub(crate) email: Option<String>,
+    /// The user's name.
+    pub(crate) name: Option<String>,
+    /// The groups that the user is in, as Pomerium knows them.
+    pub(crate) groups: Vec<String>,
 }
 
 /// The answer of `read_query`: its rows.
@@ -67,6 +83,44 @@ impl Answer for Written {
             text.push_str(&table(rows));
         }
         text
+    }
+}
+
+impl Identity {
+    /// Of a verified caller, or of nobody in particular.
+    pub(crate) fn of(caller: Option<Caller>) -> Self {
+        let verified = caller.is_some();
+        let (sub, email, name, groups) = caller.map_or_else(Default::default, |caller| {
+            (Some(caller.sub), caller.email, caller.name, caller.groups)
+        });
+        Self {
+            verified,
+            sub,
+            email,
+            name,
+            groups,
+        }
+    }
+}
+
+impl Answer for Identity {
+    fn text(&self) -> String {
+        let Some(sub) = &self.sub else {
+            return "Nobody verifies who asks: this server was started without --pomerium-host, \
+                    so it cannot tell."
+                .to_owned();
+        };
+        let mut lines = vec!["Pomerium's assertion, verified, says who asks:".to_owned()];
+        let name = self.name.as_deref();
+        lines.extend(name.map(|name| format!("- name: {name}")));
+        let email = self.email.as_deref();
+        lines.extend(email.map(|email| format!("- email: {email}")));
+        lines.push(format!("- sub: {sub}"));
+        lines.push(match self.groups.as_slice() {
+            [] => "- groups: none".to_owned(),
+            groups => format!("- groups: {}", groups.join(", ")),
+        });
+        lines.join("\n")
     }
 }
 

@@ -42,6 +42,11 @@ pub(crate) struct ReadQuery {
     pub(crate) limit: usize,
 }
 
+/// Of `whoami`.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Whoami {}
+
 /// Of `write_query`.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

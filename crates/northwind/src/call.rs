@@ -15,10 +15,11 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    answer::{self, Rows, Written},
-    arguments::{self, DescribeTable, ListTables, ReadQuery, WriteQuery},
+    answer::{self, Identity, Rows, Written},
+    arguments::{self, DescribeTable, ListTables, ReadQuery, Whoami, WriteQuery},
     database::{Access, Database, Meter},
     failure::Failure,
+    identity::Caller,
     journal::{Entry, Outcome},
     rows::{self, Query},
     schema,
@@ -31,6 +32,8 @@ const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 /// What a call works with.
 pub(crate) struct Call {
     pub(crate) database: Database,
+    /// Who asks, where that is verified.
+    pub(crate) caller: Option<Caller>,
     pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<Progress>,
 }
@@ -64,6 +67,7 @@ impl Call {
                 ToolName::DescribeTable => self.describe_table(arguments).await,
                 ToolName::ListTables => self.list_tables(arguments).await,
                 ToolName::ReadQuery => self.read_query(arguments, meter.clone()).await,
+                ToolName::Whoami => self.whoami(arguments),
                 ToolName::WriteQuery => self.write_query(arguments, meter.clone()).await,
             }
         };
@@ -117,6 +121,11 @@ impl Call {
         answer::success(&Rows(
             self.database.run(Access::Read, &self.cancel, read).await?,
         ))
+    }
+
+    fn whoami(&self, arguments: Option<JsonObject>) -> Result<CallToolResult, Failure> {
+        let Whoami {} = arguments::parse(arguments)?;
+        answer::success(&Identity::of(self.caller.clone()))
     }
 
     async fn write_query(

@@ -6,6 +6,9 @@ mod call;
 mod database;
 mod demo;
 mod failure;
+mod get;
+mod health;
+mod identity;
 mod journal;
 mod listen;
 mod rows;
@@ -13,7 +16,9 @@ mod schema;
 mod serve;
 mod tools;
 
-pub use serve::{Error, Options, Source, serve};
+pub use health::check;
+pub use identity::Pomerium;
+pub use serve::{Error, Options, Server, Source, serve};
 
 #[cfg(test)]
 mod tests;

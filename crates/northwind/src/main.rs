@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use clap::Parser;
-use northwind::{Options, Source, serve};
+use axum::http::Uri;
+use clap::{Parser, Subcommand};
+use northwind::{Options, Pomerium, Server, Source};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -21,12 +22,19 @@ use tracing_subscriber::EnvFilter;
 ///
 /// Without --database it serves a demo database, a trading company with some years of orders,
 /// which it makes at its first start.
+///
+/// With --pomerium-host, every request must carry an assertion that this Pomerium signed for that
+/// host, and whoami says who asks.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+
     /// Where to listen; port 0 takes a free one.
     #[arg(
         long,
+        global = true,
         env = "NORTHWIND_LISTEN",
         value_name = "HOST:PORT",
         default_value = "127.0.0.1:8080"
@@ -78,6 +86,43 @@ struct Arguments {
         value_parser = clap::value_parser!(u64).range(1..=3600)
     )]
     time_limit: u64,
+
+    /// The public host of the route in Pomerium that leads here: the audience of its assertions.
+    #[arg(long, env = "NORTHWIND_POMERIUM_HOST", value_name = "HOST")]
+    pomerium_host: Option<String>,
+
+    /// Where Pomerium's keys are; without it https://HOST/.well-known/pomerium/jwks.json.
+    #[arg(
+        long,
+        env = "NORTHWIND_POMERIUM_JWKS",
+        value_name = "URL",
+        requires = "pomerium_host"
+    )]
+    pomerium_jwks: Option<Uri>,
+
+    /// What to dial for Pomerium's keys when DNS would not lead there.
+    #[arg(
+        long,
+        env = "NORTHWIND_POMERIUM_ADDR",
+        value_name = "HOST:PORT",
+        requires = "pomerium_host"
+    )]
+    pomerium_addr: Option<String>,
+
+    /// Root certificates beside the system's, PEM.
+    #[arg(
+        long,
+        env = "NORTHWIND_CA_FILE",
+        value_name = "FILE",
+        requires = "pomerium_host"
+    )]
+    ca_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Asks the northwind at --listen whether it serves: exit code 0 if it does, 1 if not.
+    Healthcheck,
 }
 
 #[tokio::main]
@@ -102,27 +147,21 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
-    let Arguments {
-        listen,
-        database,
-        demo_database,
-        journal,
-        allowed_host,
-        allowed_origin,
-        time_limit,
-    } = arguments;
-    let listener = TcpListener::bind(&listen)
+    let listen = arguments.listen.clone();
+    match arguments.command {
+        None => serve(arguments, &listen).await,
+        Some(Command::Healthcheck) => northwind::check(&listen)
+            .await
+            .map_err(|error| format!("{listen} does not serve: {error}").into()),
+    }
+}
+
+async fn serve(arguments: Arguments, listen: &str) -> Result<(), Box<dyn Error>> {
+    let listener = TcpListener::bind(listen)
         .await
         .map_err(|error| format!("cannot listen on {listen}: {error}"))?;
     let address = listener.local_addr()?;
-    let source = database.map_or(Source::Demo(demo_database), Source::File);
-    let options = Options {
-        journal,
-        allowed_hosts: allowed_host,
-        allowed_origins: allowed_origin,
-        time_limit: Duration::from_secs(time_limit),
-        ..Options::new(source)
-    };
+    let options = options(arguments)?;
 
     let shutdown = CancellationToken::new();
     let mut terminate = signal(SignalKind::terminate())?;
@@ -138,12 +177,62 @@ async fn run(arguments: Arguments) -> Result<(), Box<dyn Error>> {
         token.cancel();
     });
 
-    writeln!(std::io::stdout(), "northwind: http://{address}/mcp")?;
-    let served = serve(listener, options, shutdown.clone()).await;
+    let opened = tokio::select! {
+        opened = Server::open(options) => Some(opened),
+        () = shutdown.cancelled() => None,
+    };
+    let outcome = match opened {
+        // Only now will a request be answered.
+        Some(Ok(server)) => match writeln!(std::io::stdout(), "northwind: http://{address}/mcp") {
+            Ok(()) => {
+                server.serve(listener, shutdown.clone()).await;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
+        },
+        Some(Err(error)) => Err(error.into()),
+        None => Ok(()),
+    };
     shutdown.cancel();
     signals.close();
     signals.wait().await;
-    Ok(served?)
+    outcome
+}
+
+fn options(arguments: Arguments) -> Result<Options, Box<dyn Error>> {
+    let Arguments {
+        command: _,
+        listen: _,
+        database,
+        demo_database,
+        journal,
+        allowed_host,
+        allowed_origin,
+        time_limit,
+        pomerium_host,
+        pomerium_jwks,
+        pomerium_addr,
+        ca_file,
+    } = arguments;
+    let ca_pem = ca_file
+        .map(|path| {
+            std::fs::read(&path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+        })
+        .transpose()?;
+    let source = database.map_or(Source::Demo(demo_database), Source::File);
+    Ok(Options {
+        journal,
+        allowed_hosts: allowed_host,
+        allowed_origins: allowed_origin,
+        time_limit: Duration::from_secs(time_limit),
+        pomerium: pomerium_host.map(|host| Pomerium {
+            host,
+            jwks: pomerium_jwks,
+            address: pomerium_addr,
+            ca_pem,
+        }),
+        ..Options::new(source)
+    })
 }
 
 /// An error and its causes on one line.

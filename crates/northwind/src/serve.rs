@@ -2,14 +2,21 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use axum::Router;
+use axum::{Router, middleware, routing::get};
 use rmcp::transport::streamable_http_server::{
     StreamableHttpServerConfig, StreamableHttpService, session::local::LocalSessionManager,
 };
 use tokio::{net::TcpListener, sync::Semaphore, time::timeout};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{database::Database, demo, journal::Journal, listen, tools::Northwind};
+use crate::{
+    database::Database,
+    demo, health,
+    identity::{self, Pomerium, Verifier},
+    journal::Journal,
+    listen,
+    tools::Northwind,
+};
 
 /// Where MCP is spoken.
 const PATH: &str = "/mcp";
@@ -50,6 +57,9 @@ pub struct Options {
     pub allowed_origins: Vec<String>,
     /// How long one call may wait for the database and run in it.
     pub time_limit: Duration,
+    /// The Pomerium whose assertion each request must carry. `None` serves anybody who reaches
+    /// the socket, and nobody verifies who asks.
+    pub pomerium: Option<Pomerium>,
 }
 
 impl Options {
@@ -64,6 +74,7 @@ impl Options {
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             time_limit: Self::DEFAULT_TIME_LIMIT,
+            pomerium: None,
         }
     }
 }
@@ -105,13 +116,12 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The assertions of this Pomerium cannot be verified: a wrong host, URL or certificate.
+    #[error("cannot verify assertions of Pomerium")]
+    Pomerium(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Serves MCP at `/mcp` on `listener` until `shutdown` is cancelled.
-///
-/// After that no new connection is accepted, running statements are interrupted (an unfinished
-/// write is rolled back), streams end, and this returns when every task of the server has ended,
-/// at most some seconds later.
+/// Opens what is to be served, and serves it: [`Server::open`] and [`Server::serve`].
 ///
 /// # Errors
 /// Only before the first request is accepted: see [`Error`].
@@ -120,27 +130,77 @@ pub async fn serve(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    let tracker = TaskTracker::new();
-    let path = prepare(&options.source, &tracker).await?;
-    let database = Database::open(path, options.time_limit, tracker.clone()).await?;
-    let journal = match options.journal {
-        Some(path) => Journal::open(&path).map_err(|source| Error::Journal { path, source })?,
-        None => Journal::none(),
-    };
-    let stop = shutdown.child_token();
-    let northwind = Northwind::new(database, journal, tracker.clone(), stop.clone());
-    let app = router(
-        northwind,
-        http_config(&options.allowed_hosts, &options.allowed_origins, &stop),
-    );
-
-    listen::run(listener, app, &tracker, &stop).await;
-    stop.cancel();
-    tracker.close();
-    if timeout(MAX_SHUTDOWN, tracker.wait()).await.is_err() {
-        tracing::warn!(tasks = tracker.len(), "gave up waiting for tasks to end");
-    }
+    let server = Server::open(options).await?;
+    server.serve(listener, shutdown).await;
     Ok(())
+}
+
+/// A server whose database is open and that nobody can ask yet.
+#[derive(Debug)]
+pub struct Server {
+    database: Database,
+    journal: Journal,
+    verifier: Option<Arc<Verifier>>,
+    allowed_hosts: Vec<String>,
+    allowed_origins: Vec<String>,
+    tracker: TaskTracker,
+}
+
+impl Server {
+    /// Opens the database and the journal; makes the demo database if need be.
+    pub async fn open(options: Options) -> Result<Self, Error> {
+        let Options {
+            source,
+            journal,
+            allowed_hosts,
+            allowed_origins,
+            time_limit,
+            pomerium,
+        } = options;
+        let verifier = pomerium.map(Verifier::new).transpose()?.map(Arc::new);
+        let tracker = TaskTracker::new();
+        let path = prepare(&source, &tracker).await?;
+        let database = Database::open(path, time_limit, tracker.clone()).await?;
+        let journal = match journal {
+            Some(path) => Journal::open(&path).map_err(|source| Error::Journal { path, source })?,
+            None => Journal::none(),
+        };
+        Ok(Self {
+            database,
+            journal,
+            verifier,
+            allowed_hosts,
+            allowed_origins,
+            tracker,
+        })
+    }
+
+    /// Serves MCP at `/mcp` on `listener` until `shutdown` is cancelled.
+    ///
+    /// After that no new connection is accepted, running statements are interrupted (an unfinished
+    /// write is rolled back), streams end, and this returns when every task of the server has
+    /// ended, at most some seconds later.
+    pub async fn serve(self, listener: TcpListener, shutdown: CancellationToken) {
+        let Self {
+            database,
+            journal,
+            verifier,
+            allowed_hosts,
+            allowed_origins,
+            tracker,
+        } = self;
+        let stop = shutdown.child_token();
+        let northwind = Northwind::new(database, journal, tracker.clone(), stop.clone());
+        let config = http_config(&allowed_hosts, &allowed_origins, &stop);
+        let app = router(northwind, config, verifier);
+
+        listen::run(listener, app, &tracker, &stop).await;
+        stop.cancel();
+        tracker.close();
+        if timeout(MAX_SHUTDOWN, tracker.wait()).await.is_err() {
+            tracing::warn!(tasks = tracker.len(), "gave up waiting for tasks to end");
+        }
+    }
 }
 
 /// The file to open, made first if it is to be the demo database.
@@ -181,7 +241,11 @@ fn http_config(
     config
 }
 
-fn router(northwind: Northwind, config: StreamableHttpServerConfig) -> Router {
+fn router(
+    northwind: Northwind,
+    config: StreamableHttpServerConfig,
+    verifier: Option<Arc<Verifier>>,
+) -> Router {
     let peers = Arc::new(Semaphore::new(MAX_PEERS));
     // Sessions stay on for the older era: only there `notifications/cancelled` finds its call.
     // Answers are event streams, so that progress, keep-alive and a reader that goes away are seen.
@@ -195,5 +259,9 @@ fn router(northwind: Northwind, config: StreamableHttpServerConfig) -> Router {
         Arc::new(LocalSessionManager::default()),
         config,
     );
-    Router::new().route_service(PATH, service)
+    let mut mcp = Router::new().route_service(PATH, service);
+    if let Some(verifier) = verifier {
+        mcp = mcp.layer(middleware::from_fn_with_state(verifier, identity::admit));
+    }
+    mcp.route(health::PATH, get(|| async { "ok\n" }))
 }

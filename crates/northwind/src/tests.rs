@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{Error, Options, Source, serve};
+use crate::{Error, Options, Pomerium, Source, serve};
 
 const FOR_EVER: &str =
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
@@ -24,14 +24,16 @@ const FOR_EVER: &str =
 const SOON: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Era {
+pub(crate) enum Era {
     Legacy,
     Modern,
 }
 
-struct Running {
+pub(crate) struct Running {
     dir: TempDir,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
+    /// Headers of every request.
+    pub(crate) headers: Vec<(&'static str, String)>,
     shutdown: CancellationToken,
     served: JoinHandle<Result<(), Error>>,
     tracker: TaskTracker,
@@ -39,6 +41,10 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
+        Self::behind(None).await
+    }
+
+    pub(crate) async fn behind(pomerium: Option<Pomerium>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -46,6 +52,7 @@ impl Running {
         let options = Options {
             journal: Some(dir.path().join("journal.jsonl")),
             allowed_hosts: vec!["db.example.com".to_owned()],
+            pomerium,
             ..Options::new(Source::Demo(dir.path().join("demo.db")))
         };
         let tracker = TaskTracker::new();
@@ -53,6 +60,7 @@ impl Running {
         Self {
             dir,
             address,
+            headers: Vec::new(),
             shutdown,
             served,
             tracker,
@@ -78,14 +86,14 @@ impl Running {
         self.journal()
     }
 
-    async fn send(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Response<Incoming> {
         let stream = TcpStream::connect(self.address).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         self.tracker.spawn(connection);
         sender.send_request(request).await.unwrap()
     }
 
-    fn post(&self, message: &Value, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
+    pub(crate) fn post(&self, message: &Value, headers: &[(&str, &str)]) -> Request<Full<Bytes>> {
         let mut request = Request::post("/mcp")
             .header("host", self.address.to_string())
             .header("content-type", "application/json")
@@ -93,12 +101,15 @@ impl Running {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+        for (name, value) in &self.headers {
+            request = request.header(*name, value);
+        }
         request
             .body(Full::new(Bytes::from(message.to_string())))
             .unwrap()
     }
 
-    async fn client(&self, era: Era) -> Client<'_> {
+    pub(crate) async fn client(&self, era: Era) -> Client<'_> {
         let session = match era {
             Era::Modern => None,
             Era::Legacy => Some(self.initialize().await),
@@ -135,16 +146,16 @@ impl Running {
         session
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.shutdown.cancel();
         timeout(SOON, self.served).await.unwrap().unwrap().unwrap();
     }
 }
 
-struct Client<'a> {
+pub(crate) struct Client<'a> {
     server: &'a Running,
     era: Era,
-    session: Option<String>,
+    pub(crate) session: Option<String>,
 }
 
 impl Client<'_> {
@@ -178,7 +189,7 @@ impl Client<'_> {
         timeout(SOON, events(response)).await.unwrap()
     }
 
-    async fn call(&self, tool: &str, arguments: Value) -> Value {
+    pub(crate) async fn call(&self, tool: &str, arguments: Value) -> Value {
         let mut told = self
             .ask(
                 "tools/call",
@@ -202,7 +213,7 @@ async fn events(response: Response<Incoming>) -> Vec<Value> {
         .collect()
 }
 
-fn text(result: &Value) -> &str {
+pub(crate) fn text(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap()
 }
 
@@ -219,7 +230,13 @@ async fn tools_are_listed_with_schemas_and_hints() {
             .collect();
         assert_eq!(
             names,
-            ["describe_table", "list_tables", "read_query", "write_query"]
+            [
+                "describe_table",
+                "list_tables",
+                "read_query",
+                "whoami",
+                "write_query"
+            ]
         );
         for tool in tools {
             assert_eq!(tool["inputSchema"]["type"], "object", "{tool}");

@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, future::pending, sync::Arc};
 
+use axum::http::request::Parts;
 use rmcp::{
     ErrorData, RoleServer, ServerHandler,
     handler::server::tool::{schema_for_input, schema_for_output},
@@ -21,16 +22,17 @@ use tokio_util::{
 };
 
 use crate::{
-    answer::{Rows, Written},
-    arguments::{DescribeTable, ListTables, ReadQuery, WriteQuery},
+    answer::{Identity, Rows, Written},
+    arguments::{DescribeTable, ListTables, ReadQuery, Whoami, WriteQuery},
     call::{self, Call},
     database::Database,
+    identity::Caller,
     journal::{Journal, Outcome},
     schema::{Description, TableList},
 };
 
 const INSTRUCTIONS: &str = "One SQLite database. Call list_tables first, describe_table for types \
-    and keys, then read_query with one SELECT. write_query changes data.";
+    and keys, then read_query with one SELECT. write_query changes data. whoami says who asks.";
 
 /// The server. Clones share everything; each session and each session-less request has one.
 #[derive(Debug, Clone)]
@@ -57,6 +59,7 @@ pub(crate) enum ToolName {
     DescribeTable,
     ListTables,
     ReadQuery,
+    Whoami,
     WriteQuery,
 }
 
@@ -149,6 +152,7 @@ impl ServerHandler for Northwind {
         let asked_to_stop = context.ct.clone();
         let call = Call {
             database: self.database.clone(),
+            caller: caller(&context),
             cancel: cancel.clone(),
             progress: call::Progress::of(&context),
         };
@@ -174,10 +178,11 @@ impl ServerHandler for Northwind {
 
 impl ToolName {
     /// In the order in which they are listed: by name.
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 5] = [
         Self::DescribeTable,
         Self::ListTables,
         Self::ReadQuery,
+        Self::Whoami,
         Self::WriteQuery,
     ];
 
@@ -186,6 +191,7 @@ impl ToolName {
             Self::DescribeTable => "describe_table",
             Self::ListTables => "list_tables",
             Self::ReadQuery => "read_query",
+            Self::Whoami => "whoami",
             Self::WriteQuery => "write_query",
         }
     }
@@ -209,6 +215,10 @@ impl ToolName {
                 "Read query",
                 "Runs one SQLite SELECT and returns its rows. It cannot change anything.",
             ),
+            Self::Whoami => self.described::<Whoami, Identity>(
+                "Who am I",
+                "Who asks, as Pomerium's verified assertion says: subject, email, name, groups.",
+            ),
             Self::WriteQuery => self.described::<WriteQuery, Written>(
                 "Write query",
                 "Runs one SQLite statement that changes data or schema, as a transaction of its \
@@ -225,7 +235,7 @@ impl ToolName {
         let hints = ToolAnnotations::with_title(title).open_world(false);
         let hints = match self {
             Self::WriteQuery => hints.read_only(false).destructive(true).idempotent(false),
-            Self::DescribeTable | Self::ListTables | Self::ReadQuery => {
+            Self::DescribeTable | Self::ListTables | Self::ReadQuery | Self::Whoami => {
                 hints.read_only(true).destructive(false).idempotent(true)
             }
         };
@@ -234,6 +244,12 @@ impl ToolName {
             .with_raw_output_schema(schema_for_output::<R>())
             .with_annotations(hints)
     }
+}
+
+/// Who the HTTP request of a call comes from, where that was verified.
+fn caller(context: &RequestContext<RoleServer>) -> Option<Caller> {
+    let parts = context.extensions.get::<Parts>()?;
+    parts.extensions.get::<Caller>().cloned()
 }
 
 fn input_schema<A: JsonSchema + 'static>() -> Arc<JsonObject> {
