@@ -11,6 +11,7 @@
 mod config;
 mod policy;
 
+mod audit;
 mod gate;
 mod json_rpc;
 mod own_paths;
@@ -28,6 +29,7 @@ mod vault;
 mod authority;
 mod listen;
 
+pub use audit::AuditSink;
 pub use config::ConfigError;
 pub use sessions::DemoUser;
 
@@ -42,6 +44,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use assertion::Signer;
+use audit::Audit;
 use authority::Authority;
 use config::Config;
 use gate::{Gate, TeTerms};
@@ -61,16 +64,37 @@ pub struct Options {
     pub te_prefix: String,
     /// How long a session lives (`cookie_expire`). Pomerium: 14 hours.
     pub session_lifetime: Duration,
+    /// How long somebody may take to consent at an upstream's authorization server. Pomerium: 5
+    /// minutes, not settable.
+    pub consent_lifetime: Duration,
+    /// Where `/connect` may send the browser back to.
+    pub redirect_urls: RedirectUrls,
+    /// Where audit lines go; `None` makes none.
+    pub audit: Option<AuditSink>,
+}
+
+/// Where `/.pomerium/mcp/connect` may send the browser back to, by its `redirect_url`: always to
+/// the host itself or that of a client route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedirectUrls {
+    /// Over `https` only, as Pomerium has it.
+    HttpsOnly,
+    /// Over `http` too, where the host is a name under `localhost`: what a demonstration without
+    /// certificates in the browser needs.
+    HttpOnLocalhost,
 }
 
 impl Default for Options {
-    /// No routes, and the lifetimes of Pomerium.
+    /// No routes, no audit lines, the lifetimes of Pomerium, and `redirect_url`s on localhost.
     fn default() -> Self {
         Self {
             config: String::new(),
             te_lifetime: Duration::from_mins(5),
             te_prefix: String::new(),
             session_lifetime: Duration::from_hours(14),
+            consent_lifetime: Duration::from_mins(5),
+            redirect_urls: RedirectUrls::HttpOnLocalhost,
+            audit: None,
         }
     }
 }
@@ -153,6 +177,7 @@ impl Standin {
         shutdown: &CancellationToken,
     ) -> Result<Self, Error> {
         let config = Config::read(&options.config)?;
+        let audit = Audit::new(config.audit_fields.clone(), options.audit);
         let authority = Authority::new(config.hosts())?;
         let tasks = Tracked {
             tracker: tracker.clone(),
@@ -165,6 +190,7 @@ impl Standin {
             signer: Signer::generate()?,
             tes: TeTerms::new(options.te_prefix, options.te_lifetime),
             upstream: Upstream::new(tasks.clone()),
+            audit,
         });
         let standin = Self {
             gate: Arc::clone(&gate),

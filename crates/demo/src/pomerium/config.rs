@@ -1,92 +1,114 @@
 //! The routes, read from a file in the schema of Pomerium's own `config.yaml`.
 //!
-//! Only what the stand-in acts on is read. Any other key is refused by name with its place in the
-//! file, so that nobody believes a setting to be in force that is not.
+//! What the stand-in acts on is read. What only a real Pomerium needs (certificates, the identity
+//! provider, its database) is passed over by name. Any other key is refused by name with its place
+//! in the file, so that nobody believes a setting to be in force that is not.
 
+mod route;
 mod table;
 
+pub(super) use route::{Cuts, Identity, Kind, McpServer, Route, UpstreamHost, host_of};
 pub use table::ConfigError;
 pub(super) use table::Table;
 
-use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use serde_json::Value;
-use url::{Host, Url};
+use url::Url;
 
-use super::policy::{self, Policy};
+use super::audit::AuditField;
 
-/// Bytes of a request's body that Pomerium's tool policy sees when the route does not say
-/// (`max_request_bytes`, 4 KiB).
-const DEFAULT_MAX_REQUEST_BYTES: usize = 4 * 1024;
+/// How long a response may take when its route does not say (`default_upstream_timeout`).
+const DEFAULT_UPSTREAM_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Keys that the stand-in acts on.
+const KNOWN: [&str; 7] = [
+    "authenticate_service_url",
+    "authorize_log_fields",
+    "default_upstream_timeout",
+    "pass_identity_headers",
+    "programmatic_redirect_domain_whitelist",
+    "routes",
+    "runtime_flags",
+];
+
+/// Keys that only a real Pomerium needs: where it listens, whom it asks who people are, what it
+/// keeps and where, what it logs beside the audit lines, and what it fetches as an OAuth party.
+const FOR_POMERIUM: [&str; 49] = [
+    "access_log_fields",
+    "address",
+    "autocert",
+    "autocert_ca",
+    "autocert_dir",
+    "autocert_eab_key_id",
+    "autocert_eab_mac_key",
+    "autocert_email",
+    "autocert_must_staple",
+    "autocert_trusted_ca",
+    "autocert_trusted_ca_file",
+    "autocert_use_staging",
+    "certificate",
+    "certificate_authority",
+    "certificate_authority_file",
+    "certificate_file",
+    "certificate_key",
+    "certificate_key_file",
+    "certificates",
+    "codec_type",
+    "cookie_secret",
+    "cookie_secret_file",
+    "databroker_service_url",
+    "databroker_storage_connection_string",
+    "databroker_storage_connection_string_file",
+    "databroker_storage_type",
+    "dns_lookup_family",
+    "envoy_admin_address",
+    "grpc_address",
+    "http_redirect_addr",
+    "idp_client_id",
+    "idp_client_id_file",
+    "idp_client_secret",
+    "idp_client_secret_file",
+    "idp_provider",
+    "idp_provider_url",
+    "idp_refresh_directory_interval",
+    "idp_request_params",
+    "idp_scopes",
+    "installation_id",
+    "log_level",
+    "mcp_allowed_as_metadata_domains",
+    "mcp_allowed_client_id_domains",
+    "metrics_address",
+    "proxy_log_level",
+    "services",
+    "shared_secret",
+    "shared_secret_file",
+    "signing_key",
+];
+
+/// Hosts that a program may have its token sent to (`programmatic_redirect_domain_whitelist`).
+const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
 /// What the stand-in serves.
 #[derive(Debug)]
 pub(super) struct Config {
     /// `authenticate_service_url`: where people sign in.
     pub(super) authenticate: Url,
+    /// `authorize_log_fields`: what an audit line says, in this order.
+    pub(super) audit_fields: Vec<AuditField>,
+    /// `programmatic_redirect_domain_whitelist`: hosts that get a program's token.
+    pub(super) programmatic_hosts: Vec<String>,
     /// In the order of the file, each with a host of its own.
     pub(super) routes: Vec<Route>,
 }
 
-/// One route.
-#[derive(Debug)]
-pub(super) struct Route {
-    /// `from`: the origin that browsers know, without a path.
-    pub(super) from: Url,
-    /// The host of `from`, lower case, without its port.
-    pub(super) host: String,
-    /// `to`: plain HTTP; its path, if any, is put in place of the leading `/` of each request.
-    pub(super) to: Url,
-    /// `name`, empty when absent.
-    pub(super) name: String,
-    /// `description`, empty when absent.
-    pub(super) description: String,
-    /// `logo_url`, empty when absent.
-    pub(super) logo_url: String,
-    /// What the route is to MCP.
-    pub(super) kind: Kind,
+/// What holds for every route that does not say otherwise.
+#[derive(Debug, Clone, Copy)]
+struct Defaults {
     /// `pass_identity_headers`.
-    pub(super) identity: Identity,
-    /// `preserve_host_header`.
-    pub(super) upstream_host: UpstreamHost,
-    /// `policy`; absent means that nobody may pass.
-    pub(super) policy: Policy,
-    /// Requests that came for the route itself, refused ones too.
-    pub(super) requests: AtomicU64,
-}
-
-/// What a route is to MCP (`mcp`).
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// No `mcp` key: a plain route.
-    Plain,
-    /// `mcp: {client: {}}`: its upstream gets a TE with every request.
-    Client,
-    /// `mcp: {server: …}`: reached with a TE.
-    Server {
-        /// `path`, appended to the URL that clients are shown.
-        path: String,
-        /// `max_request_bytes`: the largest body that policy sees. A larger one passes unseen.
-        max_request_bytes: usize,
-    },
-}
-
-/// Whether the upstream is told who asks (`pass_identity_headers`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Identity {
-    /// A signed assertion with each request.
-    Passed,
-    /// Nothing; a client's own assertion is removed too.
-    Withheld,
-}
-
-/// Which `Host` the upstream sees (`preserve_host_header`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum UpstreamHost {
-    /// The one the client asked for.
-    Preserved,
-    /// The one of `to`.
-    OfUpstream,
+    identity: Identity,
+    /// `default_upstream_timeout`; `None` is without end.
+    timeout: Option<Duration>,
 }
 
 impl Config {
@@ -95,11 +117,13 @@ impl Config {
         let document: Value = serde_saphyr::from_str(yaml)
             .map_err(|error| ConfigError::new("configuration", first_line(&error.to_string())))?;
         let top = Table::of("configuration", &document)?;
-        top.only(&["authenticate_service_url", "routes"])?;
+        top.only_beside(&KNOWN, &FOR_POMERIUM)?;
+        check_runtime_flags(&top)?;
         let authenticate = top.origin("authenticate_service_url")?;
+        let defaults = Defaults::read(&top)?;
         let mut routes: Vec<Route> = Vec::new();
         for (index, value) in top.list("routes")?.iter().enumerate() {
-            let route = Route::read(index, value)?;
+            let route = Route::read(index, value, defaults)?;
             if host_of(&authenticate).is_some_and(|host| host == route.host)
                 || routes.iter().any(|other| other.host == route.host)
             {
@@ -110,6 +134,10 @@ impl Config {
         }
         Ok(Self {
             authenticate,
+            audit_fields: read_audit_fields(&top)?,
+            programmatic_hosts: top
+                .texts("programmatic_redirect_domain_whitelist")?
+                .unwrap_or_else(|| LOOPBACK_NAMES.map(str::to_owned).to_vec()),
             routes,
         })
     }
@@ -123,103 +151,43 @@ impl Config {
     }
 }
 
-impl Route {
-    fn read(index: usize, value: &Value) -> Result<Self, ConfigError> {
-        let named = value.get("from").and_then(Value::as_str);
-        let at = match named {
-            Some(from) => format!("routes[{index}] ({from})"),
-            None => format!("routes[{index}]"),
-        };
-        let table = Table::of(&at, value)?;
-        table.only(&[
-            "from",
-            "to",
-            "name",
-            "description",
-            "logo_url",
-            "mcp",
-            "pass_identity_headers",
-            "preserve_host_header",
-            "timeout",
-            "idle_timeout",
-            "policy",
-        ])?;
-        for key in ["timeout", "idle_timeout"] {
-            table.duration(key)?;
-        }
-        let from = table.origin("from")?;
-        let host = host_of(&from)
-            .ok_or_else(|| ConfigError::new(&at, "`from` must be a URL with a host"))?;
+impl Defaults {
+    fn read(top: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            host,
-            from,
-            to: table.upstream("to")?,
-            name: table.text("name")?.unwrap_or_default().to_owned(),
-            description: table.text("description")?.unwrap_or_default().to_owned(),
-            logo_url: table.text("logo_url")?.unwrap_or_default().to_owned(),
-            kind: read_kind(&table)?,
-            identity: if table.flag("pass_identity_headers")? {
-                Identity::Passed
-            } else {
-                Identity::Withheld
-            },
-            upstream_host: if table.flag("preserve_host_header")? {
-                UpstreamHost::Preserved
-            } else {
-                UpstreamHost::OfUpstream
-            },
-            policy: match table.value("policy") {
-                Some((at, value)) => policy::read(&at, value)?,
-                None => Policy::default(),
-            },
-            requests: AtomicU64::new(0),
-        })
-    }
-
-    /// The URL that MCP clients are shown: `from` with its port, and the server's path unless
-    /// that is `/`. Never with a trailing slash.
-    pub(super) fn server_url(&self) -> Option<String> {
-        let Kind::Server { path, .. } = &self.kind else {
-            return None;
-        };
-        let origin = self.from.as_str().trim_end_matches('/');
-        let path = path.trim_matches('/');
-        Some(if path.is_empty() {
-            origin.to_owned()
-        } else {
-            format!("{origin}/{path}")
+            identity: Identity::of(top.flag("pass_identity_headers")?.unwrap_or_default()),
+            timeout: top
+                .duration("default_upstream_timeout")?
+                .unwrap_or(Some(DEFAULT_UPSTREAM_TIMEOUT)),
         })
     }
 }
 
-fn read_kind(route: &Table<'_>) -> Result<Kind, ConfigError> {
-    let Some(mcp) = route.table("mcp")? else {
-        return Ok(Kind::Plain);
+/// The stand-in is a Pomerium with `mcp` on and dynamic client registration off.
+fn check_runtime_flags(top: &Table<'_>) -> Result<(), ConfigError> {
+    let Some(flags) = top.table("runtime_flags")? else {
+        return Ok(());
     };
-    mcp.only(&["client", "server"])?;
-    let (role, at, value) = mcp.single("role, `client` or `server`")?;
-    let table = Table::of(&at, value)?;
-    if role == "client" {
-        table.only(&[])?;
-        return Ok(Kind::Client);
+    flags.only(&["mcp", "mcp_dynamic_client_registration"])?;
+    for (flag, is) in [("mcp", true), ("mcp_dynamic_client_registration", false)] {
+        if flags.flag(flag)?.is_some_and(|set| set != is) {
+            let told = format!("`{flag}` is always {is} in the stand-in");
+            return Err(ConfigError::new("configuration.runtime_flags", &told));
+        }
     }
-    table.only(&["path", "max_request_bytes"])?;
-    Ok(Kind::Server {
-        path: table.text("path")?.unwrap_or("/").to_owned(),
-        max_request_bytes: match table.number("max_request_bytes")? {
-            Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
-            None => DEFAULT_MAX_REQUEST_BYTES,
-        },
-    })
+    Ok(())
 }
 
-/// The host of a URL as it is compared: lower case, without port or brackets.
-pub(super) fn host_of(url: &Url) -> Option<String> {
-    match url.host()? {
-        Host::Domain(name) => Some(name.to_lowercase()),
-        Host::Ipv4(address) => Some(address.to_string()),
-        Host::Ipv6(address) => Some(address.to_string()),
-    }
+fn read_audit_fields(top: &Table<'_>) -> Result<Vec<AuditField>, ConfigError> {
+    let Some(names) = top.texts("authorize_log_fields")? else {
+        return Ok(AuditField::DEFAULT.to_vec());
+    };
+    let read = |name: &String| {
+        AuditField::named(name).ok_or_else(|| {
+            let told = format!("`{name}` is no field that the stand-in knows");
+            ConfigError::new("configuration.authorize_log_fields", &told)
+        })
+    };
+    names.iter().map(read).collect()
 }
 
 /// The parser's message without its excerpt of the file.

@@ -14,8 +14,9 @@ use uuid::Uuid;
 use super::Error;
 use super::answer::{self, Answer, Asked, Body};
 use super::assertion::Signer;
-use super::config::{Config, Kind, Route, host_of};
-use super::json_rpc;
+use super::audit::{Audit, Check};
+use super::config::{Config, Kind, McpServer, Route, host_of};
+use super::json_rpc::{self, Call};
 use super::listen::Peer;
 use super::own_paths;
 use super::policy::{Decision, Subject};
@@ -34,6 +35,7 @@ pub(super) struct Gate {
     pub(super) signer: Signer,
     pub(super) tes: TeTerms,
     pub(super) upstream: Upstream,
+    pub(super) audit: Audit,
 }
 
 /// How TEs are issued.
@@ -109,9 +111,9 @@ impl Gate {
         route.requests.fetch_add(1, Ordering::Relaxed);
         match &route.kind {
             Kind::Plain | Kind::Client => self.serve_app(visit, route, body).await,
-            Kind::Server {
+            Kind::Server(McpServer {
                 max_request_bytes, ..
-            } => {
+            }) => {
                 let seen = json_rpc::peek(body, *max_request_bytes).await?;
                 self.serve_mcp_server(visit, route, seen).await
             }
@@ -126,11 +128,7 @@ impl Gate {
         body: Incoming,
     ) -> Result<Answer, Error> {
         let session = self.session(&visit.parts.headers, Credentials::Cookie);
-        let subject = Subject {
-            user: session.map(|session| session.user),
-            tool: None,
-        };
-        match route.policy.judge(subject) {
+        match self.judge(visit, route, session.as_ref(), None) {
             Decision::SignIn => Ok(self.require_sign_in(visit)),
             Decision::Deny => {
                 let asked = visit.asked();
@@ -157,13 +155,10 @@ impl Gate {
             Some(body) if visit.parts.method == Method::POST => json_rpc::read(headers, body),
             Some(_) | None => None,
         };
-        let subject = Subject {
-            user: session.map(|session| session.user),
-            tool: call.as_ref().and_then(|call| call.tool.as_deref()),
-        };
+        let decision = self.judge(visit, route, session.as_ref(), call.as_ref());
         let asked = visit.asked();
         let refused = || answer::server_refusal(&asked, authority(visit.parts), visit.path());
-        match (route.policy.judge(subject), &call) {
+        match (decision, &call) {
             (Decision::SignIn, _) | (Decision::Deny, None) => Ok(refused()),
             (Decision::Deny, Some(call)) => Ok(answer::denied_call(&asked, call.id.as_deref())),
             (Decision::Allow, _) => {
@@ -171,6 +166,27 @@ impl Gate {
                     .await
             }
         }
+    }
+
+    /// What the policy says about a request, with a line in the audit log.
+    fn judge(
+        &self,
+        visit: &Visit<'_>,
+        route: &Route,
+        session: Option<&Session>,
+        call: Option<&Call>,
+    ) -> Decision {
+        let judgement = route.policy.judge(Subject {
+            user: session.map(|session| session.user),
+            call: call.map(Call::asked),
+        });
+        self.audit.log(&Check {
+            visit,
+            session,
+            call,
+            judgement: &judgement,
+        });
+        judgement.decision
     }
 
     async fn forward(

@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::answer::{Body, BodyError, whole};
+use super::policy::Asked;
 
 /// A request body after its beginning was looked at.
 pub(super) struct Seen {
@@ -26,8 +27,31 @@ pub(super) struct Seen {
 pub(super) struct Call {
     /// The `id` as it was written.
     pub(super) id: Option<String>,
+    /// The `method`.
+    pub(super) method: String,
     /// The tool of a `tools/call`.
-    pub(super) tool: Option<String>,
+    pub(super) tool: Option<ToolCall>,
+}
+
+/// Arguments that are no object make the whole unreadable, and so the tool unknown.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct ToolCall {
+    /// The tool's name.
+    #[serde(default)]
+    pub(super) name: String,
+    /// What it is called with.
+    #[serde(default)]
+    pub(super) arguments: Option<Map<String, Value>>,
+}
+
+impl Call {
+    /// What the policy looks at.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        Asked {
+            method: &self.method,
+            tool: self.tool.as_ref().map(|tool| &*tool.name),
+        }
+    }
 }
 
 /// Reads a body until it ends or grows beyond `limit` bytes.
@@ -80,12 +104,12 @@ pub(super) fn read(headers: &HeaderMap, body: &[u8]) -> Option<Call> {
     let tool = match &*request.method {
         "tools/call" => request
             .params
-            .and_then(|params| serde_json::from_str::<ToolCall>(params.get()).ok())
-            .map(|call| call.name),
+            .and_then(|params| serde_json::from_str(params.get()).ok()),
         _ => None,
     };
     Some(Call {
         id: id.map(str::to_owned),
+        method: request.method,
         tool,
     })
 }
@@ -98,15 +122,6 @@ struct Request<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
-}
-
-/// Arguments that are no object make the whole unreadable, and so the tool unknown.
-#[derive(Deserialize)]
-struct ToolCall {
-    #[serde(default)]
-    name: String,
-    #[serde(default, rename = "arguments")]
-    _arguments: Option<Map<String, Value>>,
 }
 
 fn resumed(read: Bytes, rest: Incoming) -> Body {
@@ -149,19 +164,23 @@ mod tests {
 
     #[test]
     fn id_and_tool_come_as_they_were_written() {
-        let call = |id: Option<&str>, tool: Option<&str>| {
-            Some(Call {
-                id: id.map(str::to_owned),
-                tool: tool.map(str::to_owned),
-            })
+        let seen = |call: Option<Call>| {
+            let call = call.unwrap();
+            (call.id, call.method, call.tool.map(|tool| tool.name))
+        };
+        let call = |id: Option<&str>, method: &str, tool: Option<&str>| {
+            let owned = |text: &str| text.to_owned();
+            (id.map(owned), owned(method), tool.map(owned))
         };
         let named = r#"{"jsonrpc":"2.0","id":"abc","method":"tools/call","params":{"name":"a","arguments":{}}}"#;
-        assert_eq!(json(named), call(Some(r#""abc""#), Some("a")));
+        let expected = call(Some(r#""abc""#), "tools/call", Some("a"));
+        assert_eq!(seen(json(named)), expected);
         let charset = of("Application/JSON; charset=utf-8", named);
-        assert_eq!(charset, call(Some(r#""abc""#), Some("a")));
+        assert_eq!(seen(charset), expected);
         let notification = r#"{"jsonrpc":"2.0","method":"notifications/initialized"}"#;
-        assert_eq!(json(notification), call(None, None));
+        let expected = call(None, "notifications/initialized", None);
+        assert_eq!(seen(json(notification)), expected);
         let odd = r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"a","arguments":[]}}"#;
-        assert_eq!(json(odd), call(Some("7"), None));
+        assert_eq!(seen(json(odd)), call(Some("7"), "tools/call", None));
     }
 }

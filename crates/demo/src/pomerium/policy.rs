@@ -9,15 +9,49 @@ mod read;
 
 pub(super) use read::read;
 
+use std::collections::BTreeSet;
+
 use super::sessions::DemoUser;
+
+/// The reason of a criterion that wanted to know the user when there was none.
+const UNAUTHENTICATED: &str = "user-unauthenticated";
 
 /// What a request is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Subject<'a> {
     /// The signed-in user, if any.
     pub(super) user: Option<DemoUser>,
-    /// The name of the tool, when the request is a readable `tools/call`.
+    /// What the request asks of an MCP server, when it is a readable one.
+    pub(super) call: Option<Asked<'a>>,
+}
+
+/// A readable MCP request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// Its method.
+    pub(super) method: &'a str,
+    /// The name of the tool of a `tools/call`, if that was readable too.
     pub(super) tool: Option<&'a str>,
+}
+
+/// What the policy says about a request, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Judgement {
+    /// What becomes of it.
+    pub(super) decision: Decision,
+    /// Whether a rule allows.
+    pub(super) allow: Verdict,
+    /// Whether a rule denies.
+    pub(super) deny: Verdict,
+}
+
+/// A truth value and the reasons for it, in Pomerium's words.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// The value.
+    pub(super) holds: bool,
+    /// In alphabetical order.
+    pub(super) reasons: BTreeSet<&'static str>,
 }
 
 /// What becomes of a request.
@@ -43,15 +77,35 @@ pub(super) struct Policy {
 impl Policy {
     /// Judges one request. A missing user counts only where a criterion asked for one, so an
     /// `accept` route stays public.
-    pub(super) fn judge(&self, subject: Subject<'_>) -> Decision {
-        let deny = Finding::any(self.deny.iter().map(|block| block.judge(subject)));
-        let allow = Finding::any(self.allow.iter().map(|block| block.judge(subject)));
-        if deny.wants_user || allow.wants_user {
+    pub(super) fn judge(&self, subject: Subject<'_>) -> Judgement {
+        let deny = Verdict::any(self.deny.iter().map(|block| block.judge(subject)));
+        let allow = Verdict::any(self.allow.iter().map(|block| block.judge(subject)));
+        let decision = if deny.wants_user() || allow.wants_user() {
             Decision::SignIn
         } else if !deny.holds && allow.holds {
             Decision::Allow
         } else {
             Decision::Deny
+        };
+        Judgement {
+            decision,
+            allow,
+            deny,
+        }
+    }
+}
+
+impl Judgement {
+    /// A path of Pomerium's own, which asks at most for a sign-in.
+    pub(super) fn of_own_path(decision: Decision) -> Self {
+        let allow = match decision {
+            Decision::Allow | Decision::Deny => Verdict::of(true, "pomerium-route"),
+            Decision::SignIn => Verdict::of(false, UNAUTHENTICATED),
+        };
+        Self {
+            decision,
+            allow,
+            deny: Verdict::default(),
         }
     }
 }
@@ -104,83 +158,98 @@ enum StringTest {
     NotIn(Vec<String>),
 }
 
-/// A truth value, and whether it is so only because nobody is signed in.
-#[derive(Debug, Clone, Copy)]
-struct Finding {
-    holds: bool,
-    wants_user: bool,
-}
-
-impl From<bool> for Finding {
-    fn from(holds: bool) -> Self {
+impl Verdict {
+    fn of(holds: bool, reason: &'static str) -> Self {
         Self {
             holds,
-            wants_user: false,
+            reasons: BTreeSet::from([reason]),
         }
     }
-}
 
-impl Finding {
-    /// Inverts the value and keeps the reason, as Pomerium does.
-    const fn inverted(self) -> Self {
+    fn wants_user(&self) -> bool {
+        self.reasons.contains(UNAUTHENTICATED)
+    }
+
+    /// Inverts the value and keeps the reasons, as Pomerium does.
+    fn inverted(self) -> Self {
         Self {
             holds: !self.holds,
-            wants_user: self.wants_user,
+            ..self
         }
     }
 
-    /// The findings that decided lend their reason: those that hold if one does, else all.
-    fn any(findings: impl Iterator<Item = Self> + Clone) -> Self {
-        let holds = findings.clone().any(|finding| finding.holds);
-        let mut deciding = findings.filter(|finding| finding.holds == holds);
-        let wants_user = deciding.any(|finding| finding.wants_user);
-        Self { holds, wants_user }
+    /// The verdicts that decided lend their reasons: those that hold if one does, else all.
+    fn any(verdicts: impl Iterator<Item = Self> + Clone) -> Self {
+        let holds = verdicts.clone().any(|verdict| verdict.holds);
+        let deciding = verdicts.filter(|verdict| verdict.holds == holds);
+        Self {
+            holds,
+            reasons: deciding.flat_map(|verdict| verdict.reasons).collect(),
+        }
     }
 
-    /// The findings that decided lend their reason: those that fail if one does, else all.
-    fn all(findings: impl Iterator<Item = Self> + Clone) -> Self {
-        let any_failed = Self::any(findings.map(Self::inverted));
+    /// The verdicts that decided lend their reasons: those that fail if one does, else all.
+    fn all(verdicts: impl Iterator<Item = Self> + Clone) -> Self {
+        let any_failed = Self::any(verdicts.map(Self::inverted));
         any_failed.inverted()
     }
 }
 
 impl Block {
-    fn judge(&self, subject: Subject<'_>) -> Finding {
-        let findings = self.criteria.iter().map(|one| one.judge(subject));
+    fn judge(&self, subject: Subject<'_>) -> Verdict {
+        let verdicts = self.criteria.iter().map(|one| one.judge(subject));
         match self.operator {
-            Operator::And => Finding::all(findings),
-            Operator::Or => Finding::any(findings),
-            Operator::Not => Finding::all(findings.map(Finding::inverted)),
-            Operator::Nor => Finding::any(findings.map(Finding::inverted)),
+            Operator::And => Verdict::all(verdicts),
+            Operator::Or => Verdict::any(verdicts),
+            Operator::Not => Verdict::all(verdicts.map(Verdict::inverted)),
+            Operator::Nor => Verdict::any(verdicts.map(Verdict::inverted)),
         }
     }
 }
 
 impl Criterion {
-    fn judge(&self, subject: Subject<'_>) -> Finding {
+    fn judge(&self, subject: Subject<'_>) -> Verdict {
         match self {
-            Self::Accept => Finding::from(true),
-            Self::AuthenticatedUser => of_user(subject, |_| true),
-            Self::Email(matcher) => of_user(subject, |email| matcher.matches(email)),
-            Self::Domain(matcher) => of_user(subject, |email| {
-                email
-                    .split_once('@')
-                    .is_some_and(|(_, domain)| matcher.matches(domain))
+            Self::Accept => Verdict::of(true, "accept"),
+            Self::AuthenticatedUser => of_user(subject, ("user-ok", "user-unauthorized"), |_| true),
+            Self::Email(matcher) => of_user(subject, ("email-ok", "email-unauthorized"), |email| {
+                matcher.matches(email)
             }),
-            Self::McpTool(matcher) => {
-                Finding::from(subject.tool.is_some_and(|tool| matcher.matches(tool)))
+            Self::Domain(matcher) => {
+                of_user(subject, ("domain-ok", "domain-unauthorized"), |email| {
+                    email
+                        .split_once('@')
+                        .is_some_and(|(_, domain)| matcher.matches(domain))
+                })
             }
+            Self::McpTool(matcher) => of_tool(subject.call, matcher),
         }
     }
 }
 
-fn of_user(subject: Subject<'_>, holds: impl Fn(&str) -> bool) -> Finding {
+fn of_user(
+    subject: Subject<'_>,
+    (yes, no): (&'static str, &'static str),
+    holds: impl Fn(&str) -> bool,
+) -> Verdict {
     match subject.user {
-        Some(user) => Finding::from(holds(user.email())),
-        None => Finding {
-            holds: false,
-            wants_user: true,
-        },
+        Some(user) if holds(user.email()) => Verdict::of(true, yes),
+        Some(_) => Verdict::of(false, no),
+        None => Verdict::of(false, UNAUTHENTICATED),
+    }
+}
+
+/// Whatever is no readable request at all passes as if no tool had been called.
+fn of_tool(call: Option<Asked<'_>>, matcher: &StringMatcher) -> Verdict {
+    match call {
+        Some(Asked { method, tool }) if method == "tools/call" => {
+            if tool.is_some_and(|tool| matcher.matches(tool)) {
+                Verdict::of(true, "mcp-tool-match")
+            } else {
+                Verdict::of(false, "mcp-tool-no-match")
+            }
+        }
+        Some(_) | None => Verdict::of(false, "mcp-not-a-tool-call"),
     }
 }
 

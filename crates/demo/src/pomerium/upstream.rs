@@ -71,7 +71,7 @@ impl Upstream {
         let prefix = route.to.path();
         let rest = path.strip_prefix('/').unwrap_or(path);
         let uri = Uri::builder()
-            .scheme("http")
+            .scheme(route.to.scheme())
             .authority(route.to.authority())
             .path_and_query(format!("{prefix}{rest}"))
             .build()?;
@@ -119,7 +119,7 @@ impl Gate {
         }
         match route.kind {
             Kind::Plain => {}
-            Kind::Server { .. } => {
+            Kind::Server(_) => {
                 headers.remove(AUTHORIZATION);
             }
             Kind::Client => {

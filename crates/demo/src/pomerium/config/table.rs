@@ -1,7 +1,19 @@
 //! A mapping of the configuration that knows where it stands, for messages that name the place.
 
+use std::time::Duration;
+
 use serde_json::{Map, Value};
 use url::Url;
+
+/// Units of time and their seconds; those that begin alike stand longest first.
+const UNITS: [(&str, f64); 6] = [
+    ("ms", 1e-3),
+    ("us", 1e-6),
+    ("ns", 1e-9),
+    ("h", 3600.0),
+    ("m", 60.0),
+    ("s", 1.0),
+];
 
 /// Why a configuration is refused: one line that names the place and the key.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +52,17 @@ impl<'a> Table<'a> {
 
     /// Refuses the first key that is not in `known`.
     pub(in crate::pomerium) fn only(&self, known: &[&str]) -> Result<(), ConfigError> {
-        let Some(key) = self.map.keys().find(|key| !known.contains(&key.as_str())) else {
+        self.only_beside(known, &[])
+    }
+
+    /// Refuses the first key that is neither in `known` nor in `passed_over`.
+    pub(in crate::pomerium) fn only_beside(
+        &self,
+        known: &[&str],
+        passed_over: &[&str],
+    ) -> Result<(), ConfigError> {
+        let is_strange = |key: &str| !known.contains(&key) && !passed_over.contains(&key);
+        let Some(key) = self.map.keys().find(|key| is_strange(key)) else {
             return Ok(());
         };
         let problem = if known.is_empty() {
@@ -114,11 +136,20 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// A truth value; absent means no.
-    pub(in crate::pomerium) fn flag(&self, key: &str) -> Result<bool, ConfigError> {
+    /// Every entry, of which each must be a string.
+    pub(in crate::pomerium) fn all_texts(&self) -> Result<Vec<(String, String)>, ConfigError> {
+        let text = |(key, value): (&String, &Value)| match value.as_str() {
+            Some(text) => Ok((key.clone(), text.to_owned())),
+            None => Err(ConfigError::new(&self.place(key), "must be a string")),
+        };
+        self.map.iter().map(text).collect()
+    }
+
+    /// A truth value.
+    pub(in crate::pomerium) fn flag(&self, key: &str) -> Result<Option<bool>, ConfigError> {
         match self.value(key) {
-            None => Ok(false),
-            Some((_, Value::Bool(flag))) => Ok(*flag),
+            None => Ok(None),
+            Some((_, Value::Bool(flag))) => Ok(Some(*flag)),
             Some((at, _)) => Err(ConfigError::new(&at, "must be true or false")),
         }
     }
@@ -134,15 +165,25 @@ impl<'a> Table<'a> {
         }
     }
 
-    /// Checks a duration in Go's notation (`0s`, `1m30s`). The stand-in cuts no response, so the
-    /// length itself is of no use to it.
-    pub(in crate::pomerium) fn duration(&self, key: &str) -> Result<(), ConfigError> {
-        match self.text(key)? {
-            Some(text) if !is_duration(text) => Err(ConfigError::new(
+    /// A length of time in Go's notation (`1m30s`); the inner `None` is `0s`, which Pomerium takes
+    /// for "without end".
+    #[expect(
+        clippy::option_option,
+        reason = "absent and without end are different things"
+    )]
+    pub(in crate::pomerium) fn duration(
+        &self,
+        key: &str,
+    ) -> Result<Option<Option<Duration>>, ConfigError> {
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
+        match read_duration(text) {
+            Some(length) => Ok(Some(Some(length).filter(|length| !length.is_zero()))),
+            None => Err(ConfigError::new(
                 &self.place(key),
                 "must be a duration such as 0s or 1m30s",
             )),
-            Some(_) | None => Ok(()),
         }
     }
 
@@ -158,9 +199,14 @@ impl<'a> Table<'a> {
         Ok(url)
     }
 
-    /// A URL of an upstream: plain HTTP, with or without a path.
+    /// A URL of an upstream, with or without a path.
     pub(in crate::pomerium) fn upstream(&self, key: &str) -> Result<Url, ConfigError> {
-        self.url(key, &["http"])
+        self.url(key, &["http", "https"])
+    }
+
+    /// A URL of an authorization server.
+    pub(in crate::pomerium) fn endpoint(&self, key: &str) -> Result<Url, ConfigError> {
+        self.url(key, &["http", "https"])
     }
 
     fn url(&self, key: &str, schemes: &[&str]) -> Result<Url, ConfigError> {
@@ -186,24 +232,56 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Numbers, each with a unit; or a bare `0`.
-fn is_duration(text: &str) -> bool {
+/// Numbers, each with a unit, added up; or a bare `0`.
+fn read_duration(text: &str) -> Option<Duration> {
+    if text == "0" {
+        return Some(Duration::ZERO);
+    }
+    if text.is_empty() {
+        return None;
+    }
     let mut rest = text;
-    let mut parts = 0_usize;
+    let mut total = Duration::ZERO;
     while !rest.is_empty() {
         let unit = rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
         let (number, _) = rest.split_at(rest.len() - unit.len());
-        let Some(after) = ["ms", "us", "ns", "h", "m", "s"]
+        let (after, seconds) = UNITS
             .iter()
-            .find_map(|name| unit.strip_prefix(name))
-        else {
-            return text == "0";
-        };
-        if number.parse::<f64>().is_err() {
-            return false;
-        }
-        parts += 1;
+            .find_map(|(name, seconds)| Some((unit.strip_prefix(name)?, seconds)))?;
+        let number: f64 = number.parse().ok()?;
+        let part = Duration::try_from_secs_f64(number * seconds).ok()?;
+        total = total.checked_add(part)?;
         rest = after;
     }
-    parts > 0
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_those_of_go() {
+        for (text, millis) in [
+            ("0", Some(0)),
+            ("0s", Some(0)),
+            ("30s", Some(30_000)),
+            ("1m30s", Some(90_000)),
+            ("1.5h", Some(5_400_000)),
+            ("250ms", Some(250)),
+            ("", None),
+            ("5", None),
+            ("s", None),
+            ("1x", None),
+            ("-1s", None),
+            ("soon", None),
+            ("1e400s", None),
+        ] {
+            assert_eq!(
+                read_duration(text),
+                millis.map(Duration::from_millis),
+                "{text}"
+            );
+        }
+    }
 }

@@ -1,3 +1,4 @@
+use super::super::policy::Policy;
 use super::*;
 
 const SIGN_IN: &str = "authenticate_service_url: http://authenticate.localhost:8000\n";
@@ -38,9 +39,17 @@ fn a_refusal_names_the_route_and_the_key() {
              must be empty",
         ),
         (
-            "mcp: {server: {upstream_oauth2: {}}}",
-            ".mcp.server: key `upstream_oauth2` is not supported by the stand-in (supported: \
-             path, max_request_bytes)",
+            "mcp: {server: {authorization_server_url: 'https://a'}}",
+            ".mcp.server: key `authorization_server_url` is not supported by the stand-in \
+             (supported: path, max_request_bytes, upstream_oauth2)",
+        ),
+        (
+            "mcp: {server: {upstream_oauth2: {endpoint: {auth_url: 'http://a'}}}}",
+            ".mcp.server.upstream_oauth2.endpoint.token_url: is missing",
+        ),
+        (
+            "mcp: {server: {upstream_oauth2: {authorization_url_params: {prompt: 1}}}}",
+            ".mcp.server.upstream_oauth2.authorization_url_params.prompt: must be a string",
         ),
         (
             "mcp: {server: {max_request_bytes: -1}}",
@@ -59,8 +68,8 @@ fn a_refusal_is_one_line() {
     for (yaml, expected) in [
         ("routes: {}", "configuration.routes: must be a list"),
         (
-            "idp_provider: oidc",
-            "configuration: key `idp_provider` is not supported",
+            "set_response_headers: {}",
+            "configuration: key `set_response_headers` is not supported",
         ),
         ("routes: [{to: 'http://b:1'}]", "routes[0].from: is missing"),
         ("routes: [{from: 'x'}]", "routes[0] (x).from: is no URL"),
@@ -73,8 +82,16 @@ fn a_refusal_is_one_line() {
             "routes[0] (https://*.a.test).from: must have one host",
         ),
         (
-            "routes: [{from: 'http://a', to: 'https://b'}]",
-            "routes[0] (http://a).to: must be a URL with http",
+            "routes: [{from: 'http://a', to: 'tcp://b'}]",
+            "routes[0] (http://a).to: must be a URL with http or https",
+        ),
+        (
+            "runtime_flags: {mcp: false}",
+            "configuration.runtime_flags: `mcp` is always true in the stand-in",
+        ),
+        (
+            "authorize_log_fields: [user, password]",
+            "configuration.authorize_log_fields: `password` is no field",
         ),
         (
             "routes: [{from: 'http://a:1', to: 'http://b'}, {from: 'http://A:2', to: 'http://b'}]",
@@ -146,13 +163,76 @@ routes:
         github.server_url().unwrap(),
         "http://github.localhost:8000/mcp"
     );
-    let path = "/mcp".to_owned();
-    let max_request_bytes = 4096;
     assert_eq!(
         github.kind,
-        Kind::Server {
-            path,
-            max_request_bytes
-        }
+        Kind::Server(McpServer {
+            path: "/mcp".to_owned(),
+            max_request_bytes: 4096,
+            oauth: None,
+        })
     );
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let cuts = |total, idle| Cuts { total, idle };
+    assert_eq!(chat.cuts, cuts(None, seconds(90)));
+    assert_eq!(db.cuts, cuts(None, None));
+}
+
+#[test]
+fn a_route_that_says_nothing_is_cut() {
+    let read = |top: &str, keys: &str| {
+        let yaml = format!("{SIGN_IN}{top}{}", route(keys));
+        Config::read(&yaml).unwrap().routes.remove(0).cuts
+    };
+    let seconds = |seconds| Some(Duration::from_secs(seconds));
+    let cuts = |total, idle| Cuts { total, idle };
+    assert_eq!(read("", "name: a"), cuts(seconds(30), seconds(300)));
+    // A length for silence alone leaves the whole in force.
+    assert_eq!(read("", "idle_timeout: 0s"), cuts(seconds(30), None));
+    assert_eq!(read("", "timeout: '0'"), cuts(None, seconds(300)));
+    let server = "mcp: {server: {}}, timeout: 10s";
+    assert_eq!(read("", server), cuts(seconds(10), None));
+    let top = "default_upstream_timeout: 1m\n";
+    assert_eq!(read(top, "name: a"), cuts(seconds(60), seconds(300)));
+}
+
+#[test]
+fn what_only_a_real_pomerium_needs_is_passed_over() {
+    let config = Config::read(
+        "authenticate_service_url: https://authenticate.example.com
+autocert: true
+idp_provider: google
+shared_secret: c2VjcmV0
+databroker_storage_type: file
+mcp_allowed_client_id_domains: [claude.ai]
+runtime_flags: {mcp: true}
+pass_identity_headers: true
+authorize_log_fields: [request-id, mcp-tool, route-id]
+routes:
+  - from: https://notes.example.com
+    to: http://127.0.0.1:1
+    mcp:
+      server:
+        upstream_oauth2:
+          client_id: id
+          client_secret: secret
+          scopes: [read, write]
+          authorization_url_params: {prompt: consent}
+          endpoint: {auth_url: 'http://a/x', token_url: 'http://a/y', auth_style: in_params}
+",
+    )
+    .unwrap();
+    assert_eq!(config.audit_fields.len(), 3);
+    let [notes] = &config.routes[..] else {
+        panic!("one route");
+    };
+    assert_eq!(notes.identity, Identity::Passed);
+    let oauth = notes.server().unwrap().oauth.as_ref().unwrap();
+    assert_eq!(
+        (&*oauth.client_id, &*oauth.client_secret, &oauth.scopes[..]),
+        ("id", "secret", &["read".to_owned(), "write".to_owned()][..])
+    );
+    let prompt = ("prompt".to_owned(), "consent".to_owned());
+    assert_eq!(oauth.authorization_params, [prompt]);
+    let endpoint = oauth.endpoint.as_ref().unwrap();
+    assert_eq!(endpoint.token_url.as_str(), "http://a/y");
 }

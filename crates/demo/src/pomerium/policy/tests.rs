@@ -12,7 +12,11 @@ fn refusal(yaml: &str) -> String {
 }
 
 fn judge(yaml: &str, user: Option<DemoUser>, tool: Option<&str>) -> Decision {
-    policy(yaml).judge(Subject { user, tool })
+    let call = tool.map(|tool| Asked {
+        method: "tools/call",
+        tool: Some(tool),
+    });
+    policy(yaml).judge(Subject { user, call }).decision
 }
 
 const ANA: Option<DemoUser> = Some(DemoUser::Ana);
@@ -136,5 +140,46 @@ fn every_test_of_a_matcher_must_hold() {
             Decision::Deny
         };
         assert_eq!(judge(&yaml, ANA, None), expected, "{matcher}");
+    }
+}
+
+#[test]
+fn the_reasons_are_those_that_decided() {
+    let yaml =
+        "{allow: {and: [{domain: {is: example.com}}]}, deny: {or: [{mcp_tool: {is: drop}}]}}";
+    let judged = |user, call| {
+        let Judgement { allow, deny, .. } = policy(yaml).judge(Subject { user, call });
+        let joined = |verdict: Verdict| verdict.reasons.into_iter().collect::<Vec<_>>().join(" ");
+        (allow.holds, joined(allow), deny.holds, joined(deny))
+    };
+    let call = |method, tool| Some(Asked { method, tool });
+    for (user, call, (allow, allow_why), (deny, deny_why)) in [
+        (
+            ANA,
+            None,
+            (true, "domain-ok"),
+            (false, "mcp-not-a-tool-call"),
+        ),
+        (
+            ANA,
+            call("tools/list", None),
+            (true, "domain-ok"),
+            (false, "mcp-not-a-tool-call"),
+        ),
+        (
+            ANA,
+            call("tools/call", Some("drop")),
+            (true, "domain-ok"),
+            (true, "mcp-tool-match"),
+        ),
+        (
+            None,
+            call("tools/call", Some("read")),
+            (false, "user-unauthenticated"),
+            (false, "mcp-tool-no-match"),
+        ),
+    ] {
+        let expected = (allow, allow_why.to_owned(), deny, deny_why.to_owned());
+        assert_eq!(judged(user, call), expected);
     }
 }
