@@ -6,6 +6,7 @@ import { composer } from './composer.js';
 import { drawer } from './drawer.js';
 import { apply } from './patch.js';
 import { follower } from './scroll.js';
+import { servers } from './servers.js';
 import { connect } from './stream.js';
 
 const place = {
@@ -15,6 +16,7 @@ const place = {
 
 const scroll = follower();
 const announce = announceChanges();
+const accounts = servers();
 const box = composer({
   place,
   moved(conversation) {
@@ -31,6 +33,7 @@ const stream = connect(place, (patch, reset) => {
   if (reset) announce.forget();
   apply(patch);
   box.look();
+  accounts.look();
   announce.look();
   showTitle();
   if (follows) scroll.toEnd();

@@ -1,6 +1,7 @@
 //! JSON for everything the pages do.
 
 pub(crate) mod events;
+pub(crate) mod servers;
 
 use std::collections::HashMap;
 
@@ -11,10 +12,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use chat::{
-    event::{Answer, ServerState},
-    failure::Failure,
+    event::Answer,
     ids::{CallId, ConversationId, QuestionId, TurnId},
-    tool::BrokenTool,
     transcript::Transcript,
 };
 use serde::{Deserialize, Serialize};
@@ -24,7 +23,6 @@ use crate::{
     error::Problem,
     extract::{Body, Path, Query},
     gate::Caller,
-    servers::Known,
     turns::{Post, Posted},
 };
 
@@ -43,71 +41,15 @@ pub(crate) struct SessionBody {
 
 /// `GET /api/session`. A 401 here, to a page whose stream ended, means: sign in again.
 pub(crate) async fn session(State(app): State<AppState>, caller: Caller) -> Json<SessionBody> {
-    let age = caller.session.age();
+    // A session that needs no token has none that could run out.
+    let token = caller.session.token();
+    let age = token.and_then(|_| caller.session.age());
     Json(SessionBody {
         subject: caller.person.subject.0,
         name: caller.person.name,
         email: caller.person.email,
         token_seconds: age.map(|age| app.token_life.saturating_sub(age).as_secs()),
     })
-}
-
-/// A server as the API shows it.
-#[derive(Serialize)]
-pub(crate) struct ServerBody {
-    name: String,
-    description: Option<String>,
-    url: String,
-    state: ServerState,
-    failure: Option<Failure>,
-    tools: Vec<ToolBody>,
-    /// The tools that cannot be offered, and why.
-    broken: Vec<BrokenTool>,
-}
-
-/// A tool as the API shows it.
-#[derive(Serialize)]
-pub(crate) struct ToolBody {
-    name: String,
-    title: Option<String>,
-    description: Option<String>,
-}
-
-/// `GET /api/servers`: what is known of the caller's servers.
-pub(crate) async fn servers(State(app): State<AppState>, caller: Caller) -> Json<Vec<ServerBody>> {
-    let servers = app.context.servers.of(&caller.person.subject).all();
-    Json(servers.into_iter().map(ServerBody::from).collect())
-}
-
-/// `POST /api/servers`: tries every server again and says what became of them.
-pub(crate) async fn try_servers(
-    State(app): State<AppState>,
-    caller: Caller,
-) -> Json<Vec<ServerBody>> {
-    app.try_servers(&caller.session).await;
-    servers(State(app), caller).await
-}
-
-impl From<Known> for ServerBody {
-    fn from(known: Known) -> Self {
-        let tools = known.catalog.iter().flat_map(|catalog| &catalog.tools);
-        let broken = known.catalog.iter().flat_map(|catalog| &catalog.broken);
-        Self {
-            broken: broken.cloned().collect(),
-            tools: tools
-                .map(|tool| ToolBody {
-                    name: tool.name.clone(),
-                    title: tool.title.clone(),
-                    description: tool.description.clone(),
-                })
-                .collect(),
-            name: known.route.name,
-            description: known.route.description,
-            url: known.route.url.into(),
-            state: known.state,
-            failure: known.failure,
-        }
-    }
 }
 
 /// A conversation in a list.

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
-use chat::ids::ConversationId;
+use chat::{failure::Failure, ids::ConversationId};
 use store::{OpenError, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
@@ -19,7 +19,7 @@ use crate::{
     context::{Context, Settings},
     identity::Verifier,
     page,
-    servers::{Servers, Setup},
+    servers::{Known, Servers, Setup},
     streams::Streams,
     tokens::{Session, Sessions},
     turns::Turns,
@@ -162,11 +162,30 @@ impl App {
 
     /// Tries every server of a session's user, for somebody who looks at them.
     pub(crate) async fn try_servers(&self, session: &Arc<Session>) {
-        let (said, mut saying) = tokio::sync::mpsc::channel(1);
         let looking = ConversationId::from(LOOKING);
-        let load = self.context.servers.load(session, &looking, said);
-        let hear = async { while saying.recv().await.is_some() {} };
-        tokio::join!(load, hear);
+        self.context.servers.refresh(session, &looking).await;
+    }
+
+    /// Looks at one server afresh, for somebody who wants to know; none when there is no such
+    /// server.
+    pub(crate) async fn look(
+        &self,
+        session: &Arc<Session>,
+        server: &str,
+    ) -> Result<Option<Known>, Failure> {
+        let looking = ConversationId::from(LOOKING);
+        self.context.servers.look(session, server, &looking).await
+    }
+
+    /// Has Pomerium forget the user's account at a server; none when there is no such server.
+    pub(crate) async fn disconnect(
+        &self,
+        session: &Arc<Session>,
+        server: &str,
+    ) -> Result<Option<Known>, Failure> {
+        let looking = ConversationId::from(LOOKING);
+        let servers = &self.context.servers;
+        servers.disconnect(session, server, &looking).await
     }
 
     /// Takes up the turns that the last process left.

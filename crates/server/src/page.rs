@@ -4,6 +4,7 @@
 //! is still happening. Everything that comes from a model, a server or a person is escaped by the
 //! template; only Markdown that `crate::markdown` rendered goes in as it is.
 
+pub(crate) mod connected;
 pub(crate) mod stream;
 
 mod paint;
@@ -19,17 +20,14 @@ mod turn;
 mod answer;
 pub(crate) mod assets;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use askama::Template;
 use axum::{
     extract::{Path, State},
     response::{Html, IntoResponse, Response},
 };
-use chat::{
-    ids::{ConversationId, Subject, TurnId},
-    tool::Catalog,
-};
+use chat::ids::{ConversationId, TurnId};
 use sha2::{Digest as _, Sha256};
 use store::{ConversationRow, TurnRow};
 
@@ -40,6 +38,7 @@ use crate::{
     error::Problem,
     gate::Caller,
     identity::Person,
+    servers::Known,
 };
 
 pub(crate) use answer::{headers, not_found, problem, wants_html};
@@ -124,7 +123,7 @@ async fn page(
     let html = render(&Chat {
         version: assets::version(),
         person: &caller.person,
-        user: fingerprint(subject),
+        user: fingerprint(subject.as_str()),
         scripted: model.as_ref().is_some_and(|id| id.starts_with(SCRIPTED)),
         model,
         conversation: id,
@@ -135,15 +134,15 @@ async fn page(
         after: after.unwrap_or_default(),
         conversations: sidebar::conversations(&marked, id),
         servers: sidebar::servers(servers.all(), servers.unlisted_because()),
-        turns: turns_html(app, turns, servers.catalogs()).await?,
+        turns: turns_html(app, turns, servers.all()).await?,
         message_bytes: chat::limits::MESSAGE_BYTES,
     });
     Ok(Html(html))
 }
 
-/// A short name of the user that nobody can read.
-fn fingerprint(subject: &Subject) -> String {
-    let hash = format!("{:x}", Sha256::digest(subject.as_str()));
+/// A short name of something that can be an element's id, and that nobody can read.
+fn fingerprint(name: &str) -> String {
+    let hash = format!("{:x}", Sha256::digest(name));
     hash.chars().take(16).collect()
 }
 
@@ -161,12 +160,12 @@ fn mark(app: &App, caller: &Caller, row: &ConversationRow) -> Mark {
 async fn turns_html(
     app: &App,
     turns: Vec<TurnRow>,
-    catalogs: Vec<Arc<Catalog>>,
+    servers: Vec<Known>,
 ) -> Result<String, Problem> {
     let rendering = app.context.tasks.spawn_blocking(move || {
         let turns = turns.into_iter();
         turns
-            .map(|row| Painted::whole(row.turn, row.transcript, &catalogs).html())
+            .map(|row| Painted::whole(row.turn, row.transcript, &servers).html())
             .collect()
     });
     rendering.await.map_err(|error| Problem::internal(&error))

@@ -21,11 +21,17 @@ pub fn router(app: Arc<App>) -> Router {
         // Pages.
         .route("/", get(page::new_chat))
         .route("/c/{conversation}", get(page::conversation))
+        .route("/connected", get(page::connected::connected))
         .route("/static/{version}/{name}", get(page::assets::asset))
         .route("/api/events", get(page::stream::events))
         // Who, with which servers.
         .route("/api/session", get(api::session))
-        .route("/api/servers", get(api::servers).post(api::try_servers))
+        .route(
+            "/api/servers",
+            get(api::servers::all).post(api::servers::try_all),
+        )
+        .route("/api/servers/look", post(api::servers::look))
+        .route("/api/servers/disconnect", post(api::servers::disconnect))
         // Conversations.
         .route("/api/conversations", get(api::conversations))
         .route("/api/conversations/{conversation}", get(api::conversation))

@@ -5,13 +5,12 @@
 //! sessions gets one per conversation, one that does not is shared. Catalogs are kept by (subject,
 //! server) and outlive connections.
 
+mod accounts;
+mod user;
+
 mod connections;
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use chat::{
     event::{ServerState, ServerStateChanged},
@@ -21,15 +20,16 @@ use chat::{
 };
 use dashmap::DashMap;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use wire::{
     mcp::{ConnectError, Connection},
-    pomerium::{Pomerium, Route, RoutesError},
+    pomerium::{Pomerium, RoutesError},
 };
 
 use crate::tokens::Session;
 pub use connections::Setup;
 use connections::{Connections, Found};
+pub use user::{Known, UserServers};
 
 /// How long Pomerium's list of servers is used before it is asked for again.
 const ROUTES_LIFE: Duration = Duration::from_mins(1);
@@ -50,36 +50,6 @@ pub struct Servers {
     users: DashMap<Subject, Arc<UserServers>>,
 }
 
-/// The servers of one user.
-#[derive(Debug)]
-pub struct UserServers {
-    state: Mutex<State>,
-    changes: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    listed: Option<Instant>,
-    /// Why the list could not be had, the last time it was asked for.
-    unlisted: Option<Failure>,
-    servers: BTreeMap<String, Known>,
-}
-
-/// What is known of a server.
-#[derive(Clone, Debug)]
-pub struct Known {
-    /// Where it is, and what Pomerium says of it.
-    pub route: Route,
-    /// What the last attempt to use it showed.
-    pub state: ServerState,
-    /// Why, when it is not ready.
-    pub failure: Option<Failure>,
-    /// When it was last tried and failed.
-    pub failed_at: Option<Instant>,
-    /// What it offers; kept while it cannot be reached.
-    pub catalog: Option<Arc<Catalog>>,
-}
-
 impl Servers {
     /// The servers behind `pomerium`.
     pub fn new(pomerium: Pomerium, setup: Setup) -> Self {
@@ -92,12 +62,18 @@ impl Servers {
 
     /// What is known of a user's servers.
     pub fn of(&self, subject: &Subject) -> Arc<UserServers> {
-        Arc::clone(&self.users.entry(subject.clone()).or_insert_with(|| {
-            Arc::new(UserServers {
-                state: Mutex::default(),
-                changes: watch::Sender::new(0),
-            })
-        }))
+        let user = self.users.entry(subject.clone());
+        Arc::clone(&user.or_default())
+    }
+
+    /// Tries every server of the session's user, as Pomerium lists them now.
+    pub async fn refresh(self: &Arc<Self>, session: &Arc<Session>, scope: &ConversationId) {
+        let user = self.of(&session.subject);
+        // What came of it is said with the servers.
+        let _listed = self.list_anew(&user, session).await;
+        let (said, mut saying) = mpsc::channel(1);
+        let hear = async { while saying.recv().await.is_some() {} };
+        tokio::join!(self.load(session, scope, said), hear);
     }
 
     /// Tries every server of the session's user, side by side, each under its own deadline, and
@@ -173,9 +149,6 @@ impl Servers {
                 "Ask your administrator whether it was renamed or removed.",
             )));
         };
-        if known.state != ServerState::Ready {
-            user.set(server, ServerState::Connecting, None);
-        }
         match self.connections.get(session, &known.route, scope).await {
             Ok(Found::Open(connection)) => {
                 user.offer(server, connection.catalog());
@@ -191,7 +164,7 @@ impl Servers {
                 let outdated = matches!(error, ConnectError::StaleToken(_));
                 if !(outdated && known.state == ServerState::Ready) {
                     let (state, failure) = state_of(error.clone());
-                    user.set(server, state, Some(failure));
+                    user.fail(server, state, failure);
                 }
                 Err(error)
             }
@@ -266,24 +239,7 @@ impl Servers {
         if user.listed_within(ROUTES_LIFE) {
             return Ok(());
         }
-        let Some(token) = session.token() else {
-            return Err(RoutesError::Unavailable(Failure::new(
-                Layer::Pomerium,
-                "Pomerium sent no token with the request, so its servers cannot be listed.",
-                "Set `mcp: {client: {}}` on Toolgate's route in Pomerium.",
-            )));
-        };
-        let pomerium = self.pomerium.on_behalf_of(session.subject.clone());
-        match pomerium.routes(&token).await {
-            Ok(routes) => {
-                user.list(routes);
-                Ok(())
-            }
-            Err(error) => {
-                user.unlisted(error.failure().clone());
-                Err(error)
-            }
-        }
+        self.list_anew(user, session).await
     }
 
     /// Keeps the catalog up to date while the connection lives.
@@ -297,141 +253,6 @@ impl Servers {
                 user.offer(&server, catalog);
             }
         });
-    }
-}
-
-impl UserServers {
-    /// The servers, by name.
-    pub fn all(&self) -> Vec<Known> {
-        self.state().servers.values().cloned().collect()
-    }
-
-    /// Why the list of servers could not be had, if that is so.
-    pub fn unlisted_because(&self) -> Option<Failure> {
-        self.state().unlisted.clone()
-    }
-
-    /// Every catalog that is known.
-    pub fn catalogs(&self) -> Vec<Arc<Catalog>> {
-        let state = self.state();
-        let known = state.servers.values();
-        known.filter_map(|known| known.catalog.clone()).collect()
-    }
-
-    /// The newest catalogs of these servers, as long as they are listed, and of those that are
-    /// ready.
-    pub fn newest(&self, of: &[&str]) -> Vec<Arc<Catalog>> {
-        let state = self.state();
-        let wanted = state.servers.values().filter(|known| {
-            known.state == ServerState::Ready || of.contains(&known.route.name.as_str())
-        });
-        wanted.filter_map(|known| known.catalog.clone()).collect()
-    }
-
-    /// Whether the server was reached when it was last tried.
-    pub fn is_ready(&self, server: &str) -> bool {
-        let state = self.state();
-        let known = state.servers.get(server);
-        known.is_some_and(|known| known.state == ServerState::Ready)
-    }
-
-    /// Changes whenever a server's state or catalog does.
-    pub fn changes(&self) -> watch::Receiver<u64> {
-        self.changes.subscribe()
-    }
-
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn names(&self) -> Vec<String> {
-        self.state().servers.keys().cloned().collect()
-    }
-
-    fn get(&self, server: &str) -> Option<Known> {
-        self.state().servers.get(server).cloned()
-    }
-
-    /// Why the server could not be reached, if that was a moment ago.
-    fn failed_within(&self, server: &str, life: Duration) -> Option<Failure> {
-        let state = self.state();
-        let known = state.servers.get(server)?;
-        let lately = known.failed_at.is_some_and(|at| at.elapsed() < life);
-        known.failure.clone().filter(|_| lately)
-    }
-
-    fn listed_within(&self, life: Duration) -> bool {
-        self.state().listed.is_some_and(|at| at.elapsed() < life)
-    }
-
-    fn list(&self, routes: Vec<Route>) {
-        {
-            let mut state = self.state();
-            state.listed = Some(Instant::now());
-            state.unlisted = None;
-            let mut before = std::mem::take(&mut state.servers);
-            for route in routes {
-                let known = match before.remove(&route.name) {
-                    Some(known) if known.route.url == route.url => Known { route, ..known },
-                    Some(_) | None => Known {
-                        route,
-                        state: ServerState::Connecting,
-                        failure: None,
-                        failed_at: None,
-                        catalog: None,
-                    },
-                };
-                state.servers.insert(known.route.name.clone(), known);
-            }
-        }
-        self.changed();
-    }
-
-    fn unlisted(&self, failure: Failure) {
-        self.state().unlisted = Some(failure);
-        self.changed();
-    }
-
-    fn offer(&self, server: &str, catalog: Arc<Catalog>) {
-        let news = {
-            let mut state = self.state();
-            let Some(known) = state.servers.get_mut(server) else {
-                return;
-            };
-            let same = known.state == ServerState::Ready
-                && known
-                    .catalog
-                    .as_ref()
-                    .is_some_and(|before| before.hash == catalog.hash);
-            known.state = ServerState::Ready;
-            known.failure = None;
-            known.failed_at = None;
-            known.catalog = Some(catalog);
-            !same
-        };
-        if news {
-            self.changed();
-        }
-    }
-
-    fn set(&self, server: &str, to: ServerState, failure: Option<Failure>) {
-        {
-            let mut state = self.state();
-            let Some(known) = state.servers.get_mut(server) else {
-                return;
-            };
-            known.state = to;
-            if failure.is_some() {
-                known.failed_at = Some(Instant::now());
-            }
-            // While it is tried again, what was wrong with it is still what is known.
-            known.failure = failure.or(known.failure.take());
-        }
-        self.changed();
-    }
-
-    fn changed(&self) {
-        self.changes.send_modify(|count| *count += 1);
     }
 }
 

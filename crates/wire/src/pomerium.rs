@@ -28,6 +28,9 @@ const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 /// The list of MCP servers (v0.33, `handler_list_routes.go`).
 const ROUTES: &str = "/.pomerium/mcp/routes";
 
+/// Where accounts are disconnected (v0.33, `handler_connect.go`).
+const DISCONNECT: &str = "/.pomerium/mcp/routes/disconnect";
+
 /// Where an account is connected, on the server's host: the path of the server's own URL is
 /// dropped.
 const CONNECT: &str = "/.pomerium/mcp/connect";
@@ -115,6 +118,11 @@ impl Pomerium {
         }
     }
 
+    /// The client route's `from`: the origin of the page.
+    pub fn public_url(&self) -> &Url {
+        &self.public_url
+    }
+
     /// The same Pomerium; exchanges are recorded as made for this person.
     #[must_use]
     pub fn on_behalf_of(&self, subject: Subject) -> Self {
@@ -127,7 +135,30 @@ impl Pomerium {
     /// The MCP servers, by name. Their hosts are Pomerium's from now on.
     pub async fn routes(&self, token: &SecretString) -> Result<Vec<Route>, RoutesError> {
         let body = self.get(ROUTES, Some(token.clone())).await?;
-        let listing: Listing = serde_json::from_slice(&body).map_err(|error| {
+        self.listed(&body)
+    }
+
+    /// Has Pomerium forget the user's account at a server, and gives the MCP servers as they are
+    /// then: a server that Pomerium keeps no account for is left as it is. The account's own
+    /// service is not told.
+    pub async fn disconnect(
+        &self,
+        token: &SecretString,
+        route: &Route,
+    ) -> Result<Vec<Route>, RoutesError> {
+        let origin = route.url.origin().ascii_serialization();
+        let body = serde_json::json!({ "routes": [origin] }).to_string();
+        let mut outgoing = self.outgoing(DISCONNECT, Some(token.clone()));
+        outgoing.method = Method::POST;
+        outgoing.body = Bytes::from(body);
+        let json = HeaderValue::from_static("application/json");
+        outgoing.headers.insert(header::CONTENT_TYPE, json);
+        let body = self.send(outgoing).await?;
+        self.listed(&body)
+    }
+
+    fn listed(&self, body: &[u8]) -> Result<Vec<Route>, RoutesError> {
+        let listing: Listing = serde_json::from_slice(body).map_err(|error| {
             let message = format!("Pomerium's list of MCP servers cannot be read: {error}");
             unavailable(message, "Check the version of Pomerium: 0.33 or newer.")
         })?;
@@ -152,25 +183,31 @@ impl Pomerium {
     }
 
     async fn get(&self, path: &str, token: Option<SecretString>) -> Result<Bytes, RoutesError> {
+        self.send(self.outgoing(path, token)).await
+    }
+
+    fn outgoing(&self, path: &str, token: Option<SecretString>) -> Outgoing {
         let mut url = self.public_url.clone();
         url.set_path(path);
         url.set_query(None);
         let mut headers = HeaderMap::new();
         // With any other Accept an expired session is a redirect.
         headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        let context = Context {
-            peer: Peer::Pomerium,
-            subject: self.subject.clone(),
-            ..Context::default()
-        };
-        let outgoing = Outgoing {
+        Outgoing {
             method: Method::GET,
             url,
             headers,
             body: Bytes::new(),
             credential: token.map_or(Credential::None, Credential::ExternalToken),
-            context,
-        };
+            context: Context {
+                peer: Peer::Pomerium,
+                subject: self.subject.clone(),
+                ..Context::default()
+            },
+        }
+    }
+
+    async fn send(&self, outgoing: Outgoing) -> Result<Bytes, RoutesError> {
         let answering = async {
             let answer = self
                 .http

@@ -21,6 +21,11 @@ const SVG: &str = "image/svg+xml";
 /// Name, media type, content.
 const FILES: &[(&str, &str, &str)] = &[
     (
+        "accounts.js",
+        JS,
+        include_str!("../../../../web/static/accounts.js"),
+    ),
+    (
         "actions.js",
         JS,
         include_str!("../../../../web/static/actions.js"),
@@ -41,6 +46,11 @@ const FILES: &[(&str, &str, &str)] = &[
         "composer.js",
         JS,
         include_str!("../../../../web/static/composer.js"),
+    ),
+    (
+        "connected.js",
+        JS,
+        include_str!("../../../../web/static/connected.js"),
     ),
     (
         "drawer.js",
@@ -66,6 +76,11 @@ const FILES: &[(&str, &str, &str)] = &[
         "scroll.js",
         JS,
         include_str!("../../../../web/static/scroll.js"),
+    ),
+    (
+        "servers.js",
+        JS,
+        include_str!("../../../../web/static/servers.js"),
     ),
     (
         "stream.js",

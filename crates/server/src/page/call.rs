@@ -1,7 +1,5 @@
 //! A call as HTML: one card in its place.
 
-use std::sync::Arc;
-
 use askama::Template;
 use chat::{
     event::{Answer, ParkReason, Progress},
@@ -9,11 +7,11 @@ use chat::{
     ids::{QuestionId, TurnId},
     outcome::Outcome,
     shape::ShapeStep,
-    tool::Catalog,
     transcript::{CallItem, CallState},
 };
 
-use super::{render, round::seconds, visible};
+use super::{render, round::seconds, sidebar::Connect, visible};
+use crate::servers::Known;
 
 /// Characters of the arguments that the card's one line shows.
 const GLANCE_CHARS: usize = 90;
@@ -40,6 +38,7 @@ struct Card<'a> {
     status: Status,
     duration: Option<String>,
     progress: String,
+    waits: Option<Waits>,
     question: Option<QuestionId>,
     denied_because: Option<String>,
     finished: bool,
@@ -48,6 +47,12 @@ struct Card<'a> {
     failure: Option<Failure>,
     has_result: bool,
     again: Option<String>,
+}
+
+/// What a parked call waits for.
+struct Waits {
+    why: &'static str,
+    connect: Option<Connect>,
 }
 
 /// How a call stands, in a word.
@@ -74,7 +79,7 @@ pub(super) struct Notice<'a> {
 }
 
 /// The card of a call.
-pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, catalogs: &[Arc<Catalog>]) -> String {
+pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, servers: &[Known]) -> String {
     let (server, tool) = match &item.target {
         Some(target) => (visible(&target.server), visible(&target.tool)),
         None => (String::new(), visible(&item.function)),
@@ -92,7 +97,8 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, catalogs: &[Arc<Cat
         id,
         turn,
         call: item.call.0,
-        title: title(item, catalogs).map_or(tool, |title| visible(&title)),
+        title: title(item, servers).map_or(tool, |title| visible(&title)),
+        waits: waits(item, servers),
         server,
         function: visible(&item.function),
         glance: glance(&item.arguments),
@@ -125,13 +131,34 @@ pub(super) fn progress_element(card: &str) -> String {
     format!("{card}-progress")
 }
 
-fn title(item: &CallItem, catalogs: &[Arc<Catalog>]) -> Option<String> {
+fn title(item: &CallItem, servers: &[Known]) -> Option<String> {
+    let catalog = server(item, servers)?.catalog.as_ref()?;
     let target = item.target.as_ref()?;
-    let catalog = catalogs
-        .iter()
-        .find(|known| known.server == target.server)?;
     let tool = catalog.tools.iter().find(|tool| tool.name == target.tool)?;
     tool.title.clone().filter(|title| !title.trim().is_empty())
+}
+
+fn server<'a>(item: &CallItem, servers: &'a [Known]) -> Option<&'a Known> {
+    let target = item.target.as_ref()?;
+    let mut servers = servers.iter();
+    servers.find(|known| known.route.name == target.server)
+}
+
+/// What a parked call waits for, and what its user can do about it.
+fn waits(item: &CallItem, servers: &[Known]) -> Option<Waits> {
+    let CallState::Parked { reason } = item.state else {
+        return None;
+    };
+    Some(match reason {
+        ParkReason::StaleToken => Waits {
+            why: "Pomerium wants a fresh token of your session. This page brings one by itself.",
+            connect: None,
+        },
+        ParkReason::NeedsConnect => Waits {
+            why: "This call goes on by itself once your account is connected.",
+            connect: server(item, servers).and_then(Connect::of),
+        },
+    })
 }
 
 fn status(state: CallState) -> Status {

@@ -9,7 +9,7 @@ mod round;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chat::{ids::TurnId, tool::Catalog, transcript::Transcript};
+use chat::{ids::TurnId, transcript::Transcript};
 use tokio::time::{Duration, Instant};
 
 use self::item::{Item, News};
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     live::{Live, Touch, View},
-    servers::UserServers,
+    servers::{Known, UserServers},
 };
 
 /// The shortest time between two looks at a turn: no item changes more than 10 times a second.
@@ -107,7 +107,7 @@ impl Painter {
         if due.is_none() {
             state.looked = Some(now);
             let news = self.live.look(|view| state.painted.take(view));
-            due = state.painted.paint(news, || self.servers.catalogs(), now);
+            due = state.painted.paint(news, || self.servers.all(), now);
         }
         let painted = &state.painted;
         Update {
@@ -152,7 +152,7 @@ impl Painted {
     }
 
     /// A turn as its transcript has it.
-    pub(super) fn whole(turn: TurnId, transcript: Transcript, catalogs: &[Arc<Catalog>]) -> Self {
+    pub(super) fn whole(turn: TurnId, transcript: Transcript, servers: &[Known]) -> Self {
         let touch = Touch {
             change: 1,
             seq: transcript.seq,
@@ -167,7 +167,7 @@ impl Painted {
         let mut painted = Self::new(turn);
         let news = painted.take(&view);
         let _nothing_is_held_back_of_what_is_new =
-            painted.paint(news, || catalogs.to_vec(), Instant::now());
+            painted.paint(news, || servers.to_vec(), Instant::now());
         painted
     }
 
@@ -211,7 +211,7 @@ impl Painted {
     fn paint(
         &mut self,
         changes: Changes,
-        catalogs: impl FnOnce() -> Vec<Arc<Catalog>>,
+        servers: impl FnOnce() -> Vec<Known>,
         now: Instant,
     ) -> Option<Instant> {
         self.version += 1;
@@ -227,18 +227,18 @@ impl Painted {
         }
         let foot = turn::foot(&format!("{}-foot", self.id), &self.turn, &changes.standing);
         self.foot.set(foot, version);
-        let needs_titles = changes
+        let has_calls = changes
             .items
             .iter()
             .any(|(_, _, news)| matches!(news, News::Call(_)));
-        let catalogs = if needs_titles { catalogs() } else { Vec::new() };
+        let servers = if has_calls { servers() } else { Vec::new() };
         for (index, touch, news) in changes.items {
             if index == self.items.len() {
                 self.items.push(Item::new(&self.id, index, &news, version));
             }
             if let Some(item) = self.items.get_mut(index) {
                 item.seq = touch.seq;
-                item.paint(news, &self.turn, &catalogs, version);
+                item.paint(news, &self.turn, &servers, version);
             }
         }
         let items = self.items.iter_mut();

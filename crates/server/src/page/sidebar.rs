@@ -10,8 +10,9 @@ use chat::{
     transcript::{CallState, Transcript},
 };
 use store::ConversationRow;
+use url::Url;
 
-use super::{render, visible};
+use super::{fingerprint, render, visible};
 use crate::servers::Known;
 
 /// Bytes of a tool's description on the page.
@@ -55,12 +56,21 @@ struct Servers {
 }
 
 struct Server {
+    id: String,
+    /// As requests name it.
+    key: String,
     name: String,
     description: String,
     kind: &'static str,
     symbol: &'static str,
     word: &'static str,
     failure: Option<Failure>,
+    /// Set when an account has to be connected first.
+    connect: Option<Connect>,
+    /// Trying again is all that can be done.
+    failed: bool,
+    /// Pomerium keeps an account of the user's for it.
+    connected: bool,
     tools: Vec<Tool>,
     broken: Vec<BrokenTool>,
 }
@@ -68,6 +78,29 @@ struct Server {
 struct Tool {
     title: String,
     description: String,
+    /// Policy refuses it to the user.
+    denied: Option<Failure>,
+}
+
+/// The way to connect an account to a server.
+pub(super) struct Connect {
+    /// As requests name the server.
+    pub(super) key: String,
+    /// For people.
+    pub(super) name: String,
+    /// Where the browser goes.
+    pub(super) url: Url,
+}
+
+impl Connect {
+    /// The way to connect an account to the server; none where Pomerium knows of no accounts.
+    pub(super) fn of(known: &Known) -> Option<Self> {
+        Some(Self {
+            key: known.route.name.clone(),
+            name: visible(&known.route.name),
+            url: known.connect_url.clone()?,
+        })
+    }
 }
 
 impl Mark {
@@ -111,36 +144,40 @@ pub(super) fn conversations(
 
 /// The servers and how they are.
 pub(super) fn servers(known: Vec<Known>, unlisted: Option<Failure>) -> String {
-    let servers = known
-        .into_iter()
-        .map(|known| {
-            let (kind, symbol, word) = words(known.state);
-            let catalog = known.catalog.as_deref();
-            let tools = catalog.map(|catalog| catalog.tools.as_slice());
-            Server {
-                name: visible(&known.route.name),
-                description: visible(known.route.description.as_deref().unwrap_or_default()),
-                kind,
-                symbol,
-                word,
-                failure: known.failure.clone(),
-                tools: tools
-                    .unwrap_or_default()
-                    .iter()
-                    .map(|tool| Tool {
-                        title: visible(tool.title.as_ref().unwrap_or(&tool.name)),
-                        description: visible(&glimpse(
-                            tool.description.as_deref().unwrap_or_default(),
-                        )),
-                    })
-                    .collect(),
-                broken: catalog
-                    .map(|catalog| catalog.broken.clone())
-                    .unwrap_or_default(),
-            }
-        })
-        .collect();
+    let servers = known.into_iter().map(server).collect();
     render(&Servers { unlisted, servers })
+}
+
+fn server(known: Known) -> Server {
+    let (kind, symbol, word) = words(known.state);
+    let connect = (known.state == ServerState::NeedsConnect)
+        .then(|| Connect::of(&known))
+        .flatten();
+    let fine = matches!(known.state, ServerState::Ready | ServerState::Connecting);
+    let catalog = known.catalog.as_deref();
+    let tools = catalog.map(|catalog| catalog.tools.as_slice());
+    let tools = tools.unwrap_or_default().iter().map(|tool| Tool {
+        title: visible(tool.title.as_ref().unwrap_or(&tool.name)),
+        description: visible(&glimpse(tool.description.as_deref().unwrap_or_default())),
+        denied: known.denied.get(&tool.name).cloned(),
+    });
+    Server {
+        id: format!("server-{}", fingerprint(&known.route.name)),
+        name: visible(&known.route.name),
+        description: visible(known.route.description.as_deref().unwrap_or_default()),
+        kind,
+        symbol,
+        word,
+        failed: !fine && connect.is_none(),
+        connect,
+        connected: known.route.connected,
+        tools: tools.collect(),
+        broken: catalog
+            .map(|catalog| catalog.broken.clone())
+            .unwrap_or_default(),
+        failure: known.failure,
+        key: known.route.name,
+    }
 }
 
 fn words(state: ServerState) -> (&'static str, &'static str, &'static str) {
@@ -148,7 +185,7 @@ fn words(state: ServerState) -> (&'static str, &'static str, &'static str) {
         ServerState::Connecting => ("connecting", "○", "connecting"),
         ServerState::Ready => ("ready", "●", "ready"),
         ServerState::NeedsConnect => ("needs-connect", "◐", "not connected"),
-        ServerState::Forbidden => ("forbidden", "⊘", "not allowed"),
+        ServerState::Forbidden => ("forbidden", "⊘", "denied by policy"),
         ServerState::Unavailable => ("unavailable", "✗", "not available"),
     }
 }
@@ -160,7 +197,7 @@ fn glimpse(description: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
 
     use chat::{failure::Layer, ids::TurnId, tool::Catalog};
     use wire::pomerium::Route;
@@ -187,10 +224,12 @@ mod tests {
         };
         Known {
             route,
+            connect_url: None,
             state,
             failure,
             failed_at: None,
             catalog: catalog.map(Arc::new),
+            denied: BTreeMap::new(),
         }
     }
 
@@ -213,7 +252,7 @@ mod tests {
         for (state, word) in [
             (ServerState::Connecting, "connecting"),
             (ServerState::NeedsConnect, "not connected"),
-            (ServerState::Forbidden, "not allowed"),
+            (ServerState::Forbidden, "denied by policy"),
             (ServerState::Unavailable, "not available"),
         ] {
             let failure = Failure::new(Layer::Pomerium, "It <b>says</b> no.", "Ask somebody.")

@@ -33,8 +33,11 @@ pub struct Setup {
 pub(super) struct Connections {
     setup: Setup,
     eras: EraMemory,
-    open: DashMap<(Subject, Sid, String), Arc<tokio::sync::Mutex<OfServer>>>,
+    open: DashMap<Key, Arc<tokio::sync::Mutex<OfServer>>>,
 }
+
+/// Whose session, and the server's name.
+type Key = (Subject, Sid, String);
 
 /// The connections of one session to one server. Locked while one is made, so that two callers
 /// who need the same do not make it twice.
@@ -123,19 +126,27 @@ impl Connections {
 
     /// Closes all connections of a session.
     pub(super) async fn close(&self, session: &Session) {
-        self.close_where(|subject, sid| *subject == session.subject && *sid == session.sid)
+        self.close_where(|(subject, sid, _)| {
+            *subject == session.subject && *sid == session.sid
+        })
+        .await;
+    }
+
+    /// Closes all connections of a user to a server.
+    pub(super) async fn close_server(&self, user: &Subject, server: &str) {
+        self.close_where(|(subject, _, name)| subject == user && name == server)
             .await;
     }
 
     /// Closes all connections there are.
     pub(super) async fn close_all(&self) {
-        self.close_where(|_, _| true).await;
+        self.close_where(|_| true).await;
     }
 
-    async fn close_where(&self, wanted: impl Fn(&Subject, &Sid) -> bool) {
+    async fn close_where(&self, wanted: impl Fn(&Key) -> bool) {
         let mut of_servers = Vec::new();
-        self.open.retain(|(subject, sid, _), of_server| {
-            let close = wanted(subject, sid);
+        self.open.retain(|key, of_server| {
+            let close = wanted(key);
             if close {
                 of_servers.push(Arc::clone(of_server));
             }

@@ -1,11 +1,8 @@
 //! One item of a turn in pieces.
 
-use std::sync::Arc;
-
 use chat::{
     event::{Answer, Progress},
     ids::TurnId,
-    tool::Catalog,
     transcript::{self, CallItem, CallState},
 };
 use tokio::time::Instant;
@@ -19,6 +16,7 @@ use super::{
     },
     round::{Round, RoundNews},
 };
+use crate::servers::Known;
 
 /// An item that was painted.
 pub(super) struct Item {
@@ -148,7 +146,7 @@ impl Item {
         &mut self,
         news: News,
         turn: &TurnId,
-        catalogs: &[Arc<Catalog>],
+        servers: &[Known],
         version: u64,
     ) {
         match (&mut self.kind, news) {
@@ -159,7 +157,7 @@ impl Item {
                 round.take(news, version);
             }
             (Kind::Call(call), News::Call(item)) => {
-                let card = call::card(&self.id, turn, &item, catalogs);
+                let card = call::card(&self.id, turn, &item, servers);
                 call.card.set(card, version);
                 call.progress = Part::default();
                 call.progress.html = call::progress(&self.id, item.state, item.progress.as_ref());

@@ -90,7 +90,7 @@ impl Reader {
         if let Some(painter) = self.running(&row.turn) {
             self.begin_following(painter, Has::Nothing);
         } else {
-            let painted = Painted::whole(row.turn, row.transcript, &self.servers.catalogs());
+            let painted = Painted::whole(row.turn, row.transcript, &self.servers.all());
             self.send(painted.news(Has::Nothing));
         }
     }

@@ -1,0 +1,17 @@
+// The tab that was opened to connect an account: tells the other tabs how it went, and closes when
+// it went well.
+
+import { tell } from './accounts.js';
+
+const CLOSES_MS = 1500;
+
+const { server, good, quoted } = document.body.dataset;
+
+// What Pomerium said is on the page: a reload or a bookmark must not say it again.
+const url = new URL(location.href);
+url.searchParams.delete('connect_error');
+history.replaceState(null, '', url);
+
+tell({ server, connected: good === 'true' });
+// What came with words is left to be read.
+if (good === 'true' && quoted === undefined) setTimeout(() => close(), CLOSES_MS);

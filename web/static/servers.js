@@ -1,0 +1,124 @@
+// The servers: looked at again when the user comes back to the page, accounts connected in a tab
+// of their own, disconnected and tried again from here.
+
+import { post } from './api.js';
+import { hear } from './accounts.js';
+
+// Who only glances at another window does not make every server be tried.
+const RETURNS_APART_MS = 10_000;
+
+const NOT_CONNECTED = 'The account was not connected. Finish in the other tab, or try again.';
+
+export function servers() {
+  const dialog = document.getElementById('disconnect');
+  // The servers whose Connect was pressed, and what is known of how that went.
+  const tried = new Map();
+  let looked = Date.now();
+  let away = document.visibilityState === 'hidden';
+  let looking = false;
+
+  document.addEventListener('click', (event) => {
+    const pressed = event.target.closest('[data-do]');
+    if (!pressed) return;
+    const server = pressed.dataset.server ?? pressed.closest('[data-server]')?.dataset.server;
+    if (pressed.dataset.do === 'connect') {
+      tried.set(server, '');
+      look();
+    }
+    if (pressed.dataset.do === 'look') tryAgain(pressed, server);
+    if (pressed.dataset.do === 'disconnect') ask(server);
+  });
+
+  // The tab may be hidden behind the new one, or stand beside it in a window of its own.
+  document.addEventListener('visibilitychange', () => {
+    if (document.visibilityState === 'hidden') away = true;
+    else back();
+  });
+  addEventListener('blur', () => { away = true; });
+  addEventListener('focus', back);
+  hear(({ server, connected }) => {
+    if (connected) tried.delete(server);
+    else tried.set(server, NOT_CONNECTED);
+    look();
+  });
+
+  async function back() {
+    if (!away || looking) return;
+    away = false;
+    const pending = [...tried.keys()];
+    if (pending.length === 0 && Date.now() - looked < RETURNS_APART_MS) return;
+    looking = true;
+    try {
+      const now = await post('/api/servers', {});
+      looked = Date.now();
+      for (const server of pending) {
+        const known = now.find(({ name }) => name === server);
+        if (known?.state === 'needs_connect') tried.set(server, NOT_CONNECTED);
+        else tried.delete(server);
+      }
+      look();
+    } catch {
+      // The page's stream says what is wrong with the connection.
+    } finally {
+      looking = false;
+    }
+  }
+
+  // Says how connecting went, wherever it is offered.
+  function look() {
+    for (const place of document.querySelectorAll('.connect')) {
+      const outcome = place.querySelector('.outcome');
+      const words = tried.get(place.dataset.server) ?? '';
+      if (outcome.textContent !== words) outcome.textContent = words;
+      outcome.hidden = words === '';
+    }
+  }
+
+  async function tryAgain(button, server) {
+    if (button.ariaBusy === 'true') return;
+    button.ariaBusy = 'true';
+    try {
+      await post('/api/servers/look', { server });
+    } catch {
+      // See above.
+    } finally {
+      button.ariaBusy = 'false';
+    }
+  }
+
+  function ask(server) {
+    dialog.dataset.server = server;
+    dialog.querySelector('.server').textContent = server;
+    complain('');
+    dialog.showModal();
+  }
+
+  dialog.addEventListener('click', (event) => {
+    if (event.target.closest('[data-answer="cancel"]')) dialog.close();
+    if (event.target.closest('[data-answer="disconnect"]')) disconnect(event.target.closest('button'));
+  });
+
+  async function disconnect(button) {
+    const { server } = dialog.dataset;
+    button.disabled = true;
+    try {
+      const known = await post('/api/servers/disconnect', { server });
+      if (known.connected) complain('Pomerium still keeps the account. Ask your administrator.');
+      else dialog.close();
+      tried.delete(server);
+      look();
+    } catch (error) {
+      complain([error.message, error.advice].filter(Boolean).join(' '));
+    } finally {
+      button.disabled = false;
+    }
+  }
+
+  function complain(words) {
+    const refused = dialog.querySelector('.refused');
+    refused.textContent = words;
+    refused.hidden = words === '';
+  }
+
+  return { look };
+}
