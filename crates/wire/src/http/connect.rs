@@ -22,6 +22,8 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
+use super::loopback;
+
 /// The longest wait for a connection, TLS included: a host that does not answer by then is down.
 pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -91,7 +93,10 @@ impl Dialer {
             TcpStream::connect(address).await?
         } else {
             let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-            TcpStream::connect((bare.as_str(), port)).await?
+            match loopback::addresses(&bare, port) {
+                Some(here) => TcpStream::connect(here.as_slice()).await?,
+                None => TcpStream::connect((bare.as_str(), port)).await?,
+            }
         };
         // Small requests would wait for the delayed acknowledgement of the one before.
         tcp.set_nodelay(true)?;

@@ -15,7 +15,8 @@ pub enum Credential {
     /// Nothing.
     #[default]
     None,
-    /// Pomerium's External Token, sent as bearer. Only Pomerium's hosts get one, over TLS.
+    /// Pomerium's External Token (or a person's programmatic token, which is worth as much), sent
+    /// as bearer. Only Pomerium's hosts get one, over TLS or on this machine.
     ExternalToken(SecretString),
     /// What the operator configured for one server. Only that server gets it.
     Configured(ServerKey),

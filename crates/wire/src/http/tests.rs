@@ -124,8 +124,8 @@ async fn a_token_goes_only_to_pomeriums_hosts_and_only_over_tls() {
         "{error}"
     );
 
-    http.trust_pomerium_host("127.0.0.1");
-    let mut in_clear = get(&format!("http://127.0.0.1:{port}/"));
+    http.trust_pomerium_host("chat.example.com");
+    let mut in_clear = get("http://chat.example.com/");
     in_clear.credential = Credential::ExternalToken("TE".into());
     let error = send(&http, in_clear).await.unwrap_err();
     assert!(error.never_sent());
@@ -133,6 +133,23 @@ async fn a_token_goes_only_to_pomeriums_hosts_and_only_over_tls() {
         error.to_string().contains("TOOLGATE_POMERIUM_ADDR"),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn on_this_machine_a_token_needs_no_tls_and_a_name_under_localhost_no_dns() {
+    let port = serve(None, |request| {
+        let bearer = request.headers()[AUTHORIZATION].to_str().unwrap();
+        text(200, bearer)
+    })
+    .await;
+    let http = plain();
+    for host in ["chat.localhost", "localhost", "127.0.0.1"] {
+        http.trust_pomerium_host(host);
+        let mut outgoing = get(&format!("http://{host}:{port}/"));
+        outgoing.credential = Credential::ExternalToken("TE".into());
+        let answer = send(&http, outgoing).await.unwrap();
+        assert_eq!(answer.body.whole(100).await.unwrap(), "Bearer TE", "{host}");
+    }
 }
 
 fn configured(for_url: &str, to: &str) -> Outgoing {
