@@ -1,5 +1,6 @@
 //! Settings: read once at start, from the environment and `toolgate.toml`, and nowhere else.
 
+mod reach;
 mod source;
 
 use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
@@ -8,6 +9,7 @@ use chat::{limits, policy::ApprovalMode, prompt};
 use secrecy::SecretString;
 use url::Url;
 
+pub use reach::{Reach, logins_directory};
 pub use source::{Layered, Source};
 
 /// The longest duration that can be set: a week.

@@ -4,6 +4,8 @@
 //! `application/problem+json` (RFC 9457) with the `layer` that failed; pages show the same words,
 //! and `/v1` says them in OpenAI's shape ([`Problem::openai`]). What a caller cannot mend (our own faults) is logged here, once.
 
+mod forwarder;
+
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},

@@ -6,6 +6,7 @@ pub mod routes;
 
 pub mod app;
 pub mod config;
+pub mod programs;
 pub mod identity;
 
 pub mod context;

@@ -6,6 +6,7 @@ use clap::Parser;
 use server::{
     ServeError, SetupError,
     config::{Config, Layered, Source as _},
+    programs,
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -16,6 +17,9 @@ const BAD_SETTINGS: u8 = 78;
 
 /// What is logged unless `RUST_LOG` says otherwise.
 const LOG_FILTER: &str = "info";
+
+/// The same of a command that a person runs: what it prints says the rest.
+const QUIET_FILTER: &str = "error";
 
 /// What is never logged unless `RUST_LOG` names it: these libraries write whole payloads.
 const QUIET: [(&str, &str); 2] = [("rmcp", "rmcp=warn"), ("async_openai", "async_openai=off")];
@@ -37,25 +41,18 @@ struct Arguments {
 enum Command {
     /// Serves the page and the API (the default).
     Serve,
+    #[command(flatten)]
+    Program(programs::Command),
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let (Some(Command::Serve) | None) = arguments.command;
-    let filter = match filter(Layered::default().get("RUST_LOG")) {
-        Ok(filter) => filter,
-        Err(problem) => {
-            complain(&format!("RUST_LOG: {problem}"));
-            return ExitCode::from(BAD_SETTINGS);
-        }
+    let done = match arguments.command {
+        None | Some(Command::Serve) => start(arguments.config).await,
+        Some(Command::Program(command)) => program(command, arguments.config).await,
     };
-    tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(filter)
-        .init();
-    match start(arguments.config).await {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failed { message, code }) => {
             complain(&message);
@@ -64,14 +61,18 @@ async fn main() -> ExitCode {
     }
 }
 
-fn filter(wanted: Option<String>) -> Result<EnvFilter, String> {
-    let mut directives = wanted.unwrap_or_else(|| LOG_FILTER.to_owned());
+fn filter(default: &str) -> Result<EnvFilter, Failed> {
+    let wanted = Layered::default().get("RUST_LOG");
+    let mut directives = wanted.unwrap_or_else(|| default.to_owned());
     for (library, quiet) in QUIET {
         if !directives.contains(library) {
             directives = format!("{directives},{quiet}");
         }
     }
-    EnvFilter::try_new(directives).map_err(|error| error.to_string())
+    EnvFilter::try_new(directives).map_err(|error| Failed {
+        message: format!("RUST_LOG: {error}"),
+        code: ExitCode::from(BAD_SETTINGS),
+    })
 }
 
 /// Why the program ends, in one line.
@@ -80,9 +81,34 @@ struct Failed {
     code: ExitCode,
 }
 
-async fn start(file: Option<PathBuf>) -> Result<(), Failed> {
+fn settings(file: Option<PathBuf>) -> Result<Layered, Failed> {
     let file = file.or_else(|| Some(PathBuf::from("toolgate.toml")).filter(|path| path.exists()));
-    let source = Layered::load(file.as_deref()).map_err(bad_settings)?;
+    Layered::load(file.as_deref()).map_err(bad_settings)
+}
+
+/// Runs a command whose standard output is for a person or a shell.
+async fn program(command: programs::Command, file: Option<PathBuf>) -> Result<(), Failed> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter(QUIET_FILTER)?)
+        .init();
+    let done = programs::run(command, &settings(file)?).await;
+    done.map_err(|error| Failed {
+        message: error.to_string(),
+        code: match error {
+            programs::Error::Settings(_) => ExitCode::from(BAD_SETTINGS),
+            programs::Error::Failed(_) => ExitCode::FAILURE,
+        },
+    })
+}
+
+async fn start(file: Option<PathBuf>) -> Result<(), Failed> {
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter(LOG_FILTER)?)
+        .init();
+    let source = settings(file)?;
     let config = Config::read(&source).map_err(bad_settings)?;
     let listener = TcpListener::bind(config.listen)
         .await

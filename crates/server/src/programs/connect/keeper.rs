@@ -1,0 +1,93 @@
+//! Keeps the session's External Token fresh while requests are open.
+//!
+//! Each request brings Toolgate a token that lives five minutes; a turn can take longer. Any other
+//! request of the same session brings it a newer one.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::programs::{
+    logins::Logins,
+    site::{Site, Standing, Who},
+    terminal::note,
+};
+
+/// How long a token lives unless Toolgate says otherwise.
+const TOKEN_LIFE: Duration = Duration::from_mins(5);
+
+/// The shortest pause between two new tokens: Toolgate counts their life in whole seconds.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Asks for new tokens, but only while a request is open. Clones share it.
+#[derive(Clone, Debug)]
+pub(super) struct Keeper {
+    site: Site,
+    logins: Logins,
+    pause: Duration,
+    open: watch::Sender<usize>,
+}
+
+/// An open request.
+#[derive(Debug)]
+pub(super) struct Open(watch::Sender<usize>);
+
+impl Keeper {
+    /// `who` came with a new token.
+    pub(super) fn new(site: Site, logins: Logins, who: &Who) -> Self {
+        Self {
+            site,
+            logins,
+            pause: pause(who),
+            open: watch::Sender::new(0),
+        }
+    }
+
+    /// Counts a request until the result is dropped.
+    pub(super) fn open(&self) -> Open {
+        self.open.send_modify(|count| *count += 1);
+        Open(self.open.clone())
+    }
+
+    /// Runs until `stop`.
+    pub(super) async fn keep(mut self, stop: CancellationToken) {
+        stop.run_until_cancelled(async {
+            let mut open = self.open.subscribe();
+            while open.wait_for(|count| *count > 0).await.is_ok() {
+                tokio::time::sleep(self.pause).await;
+                if *open.borrow() > 0 {
+                    self.refresh().await;
+                }
+            }
+        })
+        .await;
+    }
+
+    /// What goes wrong here is met again, and answered, by the requests themselves.
+    async fn refresh(&mut self) {
+        let origin = self.site.origin();
+        let Ok(Some(login)) = self.logins.get(origin) else {
+            return;
+        };
+        match self.site.standing(&login.token).await {
+            Standing::SignedIn(who) => self.pause = pause(&who),
+            Standing::Ended => note(&format!(
+                "The session has ended while a request was open; run: toolgate login {origin}"
+            )),
+            Standing::Unknown(why) => note(&format!("The session was not kept fresh: {why}")),
+        }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// As often as the page brings a new token: 110 s of 300.
+fn pause(who: &Who) -> Duration {
+    let life = who.token_life().unwrap_or(TOKEN_LIFE);
+    (life * 110 / 300).max(SHORTEST_PAUSE)
+}

@@ -1,0 +1,150 @@
+//! `toolgate login`, `token` and `logout`.
+
+use secrecy::ExposeSecret as _;
+use url::Url;
+
+use super::{
+    Error, Way,
+    callback::{Callback, PATIENCE},
+    key::Key,
+    logins::{Login, Logins},
+    origin::Origin,
+    site::{Standing, Who},
+    terminal::{note, say},
+};
+
+/// How the person gets to the address to sign in at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Show {
+    /// It is opened in their browser, if there is one, and printed.
+    Browser,
+    /// It is printed.
+    Address,
+}
+
+/// Signs in, and keeps the token.
+pub(super) async fn login(
+    way: &Way,
+    logins: &Logins,
+    origin: &Origin,
+    show: Show,
+) -> Result<(), Error> {
+    let site = way.site(origin);
+    let io = |error| Error::failed(format!("cannot listen on this machine: {error}"));
+    let callback = Callback::listen().await.map_err(io)?;
+    let address = site.sign_in_address(callback.url()).await?;
+    say(&format!("Sign in here:\n\n  {address}\n"));
+    if show == Show::Browser {
+        open_browser(&address);
+    }
+    let minutes = PATIENCE.as_secs() / 60;
+    note(&format!(
+        "Waiting for you to sign in in the browser (at most {minutes} minutes; ctrl-c ends) …"
+    ));
+    let Some(token) = callback.token().await.map_err(io)? else {
+        return Err(Error::failed(format!(
+            "nobody signed in within {minutes} minutes; run: toolgate login {origin}"
+        )));
+    };
+    let who = match site.standing(&token).await {
+        Standing::SignedIn(who) => who,
+        Standing::Ended => {
+            let message = format!("Pomerium does not take the token it gave for {origin}");
+            return Err(Error::failed(message));
+        }
+        Standing::Unknown(why) => return Err(Error::failed(why)),
+    };
+    keep(logins, origin, token, &who)
+}
+
+fn keep(logins: &Logins, origin: &Origin, token: Key, who: &Who) -> Result<(), Error> {
+    let login = Login {
+        token,
+        name: who.name.clone(),
+    };
+    logins.put(origin, login)?;
+    say(&format!(
+        "Signed in to {origin} as {}. The token is kept in {}.\n\n\
+         For SDKs:\n\n  \
+         export OPENAI_BASE_URL={origin}/v1\n  \
+         export OPENAI_API_KEY=\"$(toolgate token {origin})\"\n\n\
+         For programs that run for long, or take no such key:\n\n  \
+         toolgate connect {origin}",
+        who.full_name(),
+        logins.path().display(),
+    ));
+    Ok(())
+}
+
+/// No browser is no error: the address has been printed.
+fn open_browser(address: &Url) {
+    if let Err(error) = open::that_detached(address.as_str()) {
+        note(&format!("(No browser could be opened: {error})"));
+    }
+}
+
+/// Prints the API key, after asking whether it is still worth something.
+pub(super) async fn token(way: &Way, logins: &Logins, origin: Option<Origin>) -> Result<(), Error> {
+    let origin = match origin {
+        Some(origin) => origin,
+        None => only(logins)?,
+    };
+    let (login, _) = signed_in(way, logins, &origin).await?;
+    say(login.token.api_key().expose_secret());
+    Ok(())
+}
+
+/// The login there and whose it is, if it is good for anything.
+pub(super) async fn signed_in(
+    way: &Way,
+    logins: &Logins,
+    origin: &Origin,
+) -> Result<(Login, Who), Error> {
+    let Some(login) = logins.get(origin)? else {
+        let others = logins.origins()?.join(", ");
+        let others = match others.as_str() {
+            "" => String::new(),
+            some => format!(" (only to {some})"),
+        };
+        return Err(Error::failed(format!(
+            "you are not signed in to {origin}{others}; run: toolgate login {origin}"
+        )));
+    };
+    match way.site(origin).standing(&login.token).await {
+        Standing::SignedIn(who) => Ok((login, who)),
+        Standing::Ended => Err(Error::failed(format!(
+            "the session of {} at {origin} has ended; run: toolgate login {origin}",
+            login.name
+        ))),
+        Standing::Unknown(why) => Err(Error::failed(why)),
+    }
+}
+
+/// The only login there is.
+fn only(logins: &Logins) -> Result<Origin, Error> {
+    let origins = logins.origins()?;
+    match origins.as_slice() {
+        [] => Err(Error::failed(
+            "you are not signed in; run: toolgate login URL",
+        )),
+        [only] => only
+            .parse()
+            .map_err(|_| Error::failed(format!("{only} is no address; run: toolgate login URL"))),
+        several => Err(Error::failed(format!(
+            "you are signed in to {}; say which: toolgate token URL",
+            several.join(", ")
+        ))),
+    }
+}
+
+/// Forgets a login.
+pub(super) fn logout(logins: &Logins, origin: &Origin) -> Result<(), Error> {
+    if !logins.forget(origin)? {
+        return Err(Error::failed(format!("you are not signed in to {origin}")));
+    }
+    say(&format!(
+        "Forgot the login to {origin}. The session itself ends when you sign out there in your \
+         browser, or when it expires."
+    ));
+    Ok(())
+}
