@@ -74,7 +74,7 @@ fn outcome(back: Back, looked: Result<Option<Known>, Failure>) -> Connected {
             page.failure = Some(failure);
         }
         Ok(None) => {
-            page.title = "There is no such server".to_owned();
+            "There is no such server".clone_into(&mut page.title);
             page.words = "Pomerium does not list a server of that name.";
         }
         Ok(Some(known)) => judge(&mut page, known, &name),
@@ -114,5 +114,93 @@ fn judge(page: &mut Connected, known: Known, name: &str) {
         page.connect = Connect::of(&known);
     } else {
         page.failure = known.failure;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use chat::failure::Layer;
+    use wire::pomerium::Route;
+
+    use super::*;
+
+    fn back(server: &str, error: Option<&str>) -> Back {
+        Back {
+            server: server.to_owned(),
+            connect_error: error.map(str::to_owned),
+        }
+    }
+
+    fn known(state: ServerState, connected: bool) -> Known {
+        let url = "https://notes.example.com/mcp".parse().unwrap();
+        let route = Route {
+            name: "Notes".to_owned(),
+            description: None,
+            url,
+            host: "notes.example.com".to_owned(),
+            connected,
+        };
+        let connect_url = route.connect_url(&"https://chat.example.com/connected".parse().unwrap());
+        let failure = Failure::new(Layer::Pomerium, "It says no.", "Ask somebody.");
+        Known {
+            route,
+            connect_url,
+            state,
+            failure: (state != ServerState::Ready).then_some(failure),
+            failed_at: None,
+            catalog: None,
+            denied: BTreeMap::new(),
+        }
+    }
+
+    fn page(error: Option<&str>, looked: Result<Option<Known>, Failure>) -> Connected {
+        outcome(back("Notes", error), looked)
+    }
+
+    #[test]
+    fn what_the_query_says_is_quoted_as_text_and_short() {
+        let words = "<script>alert(1)</script>\u{202e}".to_owned() + &"x".repeat(100_000);
+        let looked = Ok(Some(known(ServerState::NeedsConnect, false)));
+        let html = render(&page(Some(&words), looked));
+        assert!(!html.contains("<script>"), "{html}");
+        assert!(html.contains("&#60;script&#62;"));
+        assert!(!html.contains('\u{202e}'));
+        assert!(html.len() < 5_000, "{} bytes", html.len());
+
+        let hostile = "\"><img src=x onerror=alert(1)>".repeat(10_000);
+        let html = render(&outcome(back(&hostile, None), Ok(None)));
+        assert!(!html.contains("<img src=x"));
+        assert!(html.contains("There is no such server"));
+    }
+
+    #[test]
+    fn how_it_went_is_what_the_server_shows_not_what_the_query_says() {
+        let page_of = |error, state, connected| page(error, Ok(Some(known(state, connected))));
+        let fine = page_of(None, ServerState::Ready, true);
+        assert_eq!(fine.title, "Notes is connected");
+        assert!(fine.good && fine.quote.is_none());
+
+        let forged = page_of(Some("It failed."), ServerState::Ready, true);
+        assert_eq!(forged.title, "Notes is connected");
+        assert_eq!(forged.quote.as_deref(), Some("It failed."));
+
+        let silent = page_of(None, ServerState::NeedsConnect, false);
+        assert_eq!(silent.title, "Notes was not connected");
+        assert!(!silent.good && silent.connect.is_some());
+
+        let wrong = page_of(None, ServerState::NeedsConnect, true);
+        assert_eq!(wrong.title, "Notes does not take the account");
+        assert!(!wrong.good);
+
+        let down = page_of(None, ServerState::Unavailable, true);
+        assert!(!down.good);
+        assert!(render(&down).contains("Ask somebody."));
+
+        let unlisted = Failure::new(Layer::Pomerium, "No list.", "Later.");
+        let unknown = page(None, Err(unlisted));
+        assert!(!unknown.good);
+        assert!(render(&unknown).contains("No list."));
     }
 }

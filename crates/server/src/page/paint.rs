@@ -9,8 +9,14 @@ mod round;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chat::{ids::TurnId, transcript::Transcript};
-use tokio::time::{Duration, Instant};
+use chat::{
+    ids::TurnId,
+    transcript::{self, Transcript},
+};
+use tokio::{
+    sync::watch,
+    time::{Duration, Instant},
+};
 
 use self::item::{Item, News};
 use super::{
@@ -38,6 +44,8 @@ pub(super) struct Painter {
 struct State {
     painted: Painted,
     looked: Option<Instant>,
+    /// What is known of the servers, since the cards show some of it.
+    servers: watch::Receiver<u64>,
 }
 
 /// The HTML of a turn.
@@ -85,11 +93,12 @@ impl Painter {
     pub(super) fn new(turn: TurnId, live: Arc<Live>, servers: Arc<UserServers>) -> Self {
         Self {
             live,
-            servers,
             state: Mutex::new(State {
                 painted: Painted::new(turn),
                 looked: None,
+                servers: servers.changes(),
             }),
+            servers,
         }
     }
 
@@ -106,7 +115,15 @@ impl Painter {
         let mut due = next.filter(|next| *next > now);
         if due.is_none() {
             state.looked = Some(now);
-            let news = self.live.look(|view| state.painted.take(view));
+            let servers = state.servers.has_changed().unwrap_or_default();
+            state.servers.mark_unchanged();
+            let news = self.live.look(|view| {
+                let mut changes = state.painted.take(view);
+                if servers {
+                    changes.add_cards(view);
+                }
+                changes
+            });
             due = state.painted.paint(news, || self.servers.all(), now);
         }
         let painted = &state.painted;
@@ -133,6 +150,25 @@ struct Changes {
     items: Vec<(usize, Touch, News)>,
     standing: Standing,
     ended: bool,
+}
+
+impl Changes {
+    /// Has the cards of all calls painted again: what their servers offer, or how one is
+    /// connected, has become known.
+    fn add_cards(&mut self, view: &View) {
+        let touched = view.touched.iter().zip(&view.transcript.items).enumerate();
+        self.items = touched
+            .filter_map(|(index, (touch, item))| match item {
+                transcript::Item::Call(call) => {
+                    Some((index, *touch, News::Call(Box::new(call.clone()))))
+                }
+                transcript::Item::Round(_) | transcript::Item::Notice { .. } => {
+                    let known = self.items.iter().position(|(of, _, _)| *of == index)?;
+                    Some(self.items.swap_remove(known))
+                }
+            })
+            .collect();
+    }
 }
 
 impl Painted {

@@ -206,7 +206,10 @@ impl Reader {
             () = news(self.following.as_mut()) => {}
             _changed = self.server_changes.changed() => {
                 self.send_servers();
-                return Some(Ok(()));
+                if self.following.is_none() {
+                    return Some(Ok(()));
+                }
+                // The cards of calls show some of it.
             }
             () = tokio::time::sleep_until(self.marks_due), if marks => {
                 self.marks_due = Instant::now() + MARKS_APART;

@@ -296,3 +296,6 @@ impl Known {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
