@@ -12,6 +12,7 @@ use crate::{
     message::{AssistantMessage, RoundEnd, ToolChoice, Usage},
     outcome::{Outcome, TurnEnd},
     policy::Policy,
+    request::{ApiRequest, Owner},
     shape::CallResult,
     tool::Catalog,
 };
@@ -206,17 +207,32 @@ impl Event {
 /// How a turn began.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TurnStarted {
-    /// The conversation it belongs to.
-    pub conversation: ConversationId,
+    /// The conversation it belongs to; none for a turn of the API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conversation: Option<ConversationId>,
     /// The turn it follows; none for the first of its conversation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<TurnId>,
     /// What the user said.
     pub message: String,
+    /// What a program asked for, if one began the turn. Shared: every copy of a transcript has it,
+    /// and there may be images in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<Arc<ApiRequest>>,
     /// The model that answers.
     pub model: String,
     /// The Pomerium session whose token its calls carry.
     pub sid: Sid,
+}
+
+impl TurnStarted {
+    /// To whom the turn belongs.
+    pub fn owner(&self) -> Owner {
+        match self.request {
+            Some(_) => Owner::Connection,
+            None => Owner::Person,
+        }
+    }
 }
 
 /// A server's state, as one attempt to use it showed.
@@ -369,6 +385,8 @@ pub struct CallFinished {
 pub enum CancelBy {
     /// Its user.
     User,
+    /// Its owner was the connection of a program, which went away.
+    Connection,
     /// Recovery: nobody came back after a restart.
     Recovery,
 }

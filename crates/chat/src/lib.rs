@@ -10,6 +10,7 @@ pub mod turn;
 pub mod effect;
 pub mod event;
 pub mod input;
+pub mod request;
 
 pub mod failure;
 pub mod ids;

@@ -53,6 +53,10 @@ pub const CANCEL_GRACE: Duration = Duration::from_secs(3);
 /// How long a parked call waits for its owner.
 pub const PARKED: Duration = Duration::from_mins(30);
 
+/// How long a parked call of an API turn waits for a newer token: a program that is still there has
+/// brought one by then, and nothing of the API waits for a person.
+pub const PARKED_API: Duration = Duration::from_secs(10);
+
 /// How long a question waits for its answer: the person may be asleep, not gone.
 pub const QUESTION: Duration = Duration::from_hours(24);
 
@@ -108,6 +112,8 @@ pub struct TurnLimits {
     pub rounds: u32,
     /// Calls of a turn.
     pub calls: u32,
+    /// How long a parked call of an API turn waits for a newer token.
+    pub parked_api: Duration,
 }
 
 impl Default for TurnLimits {
@@ -115,6 +121,7 @@ impl Default for TurnLimits {
         Self {
             rounds: 32,
             calls: 128,
+            parked_api: PARKED_API,
         }
     }
 }

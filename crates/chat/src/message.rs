@@ -12,6 +12,8 @@ pub enum Message {
     User(String),
     /// What the model said.
     Assistant(AssistantMessage),
+    /// A message of an API caller's, as they gave it.
+    Given(Map<String, Value>),
     /// The result of one call of the assistant message before it.
     Tool {
         /// The call's id as the model gave it.

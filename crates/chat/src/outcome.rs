@@ -19,6 +19,8 @@ pub enum Outcome {
     DeniedByUser,
     /// Pomerium's policy or the operator's rules said no; not run.
     DeniedByPolicy,
+    /// Policy wants a person to approve the call, and over the API nobody can be asked; not run.
+    ApprovalRequired,
     /// The call was silent longer than the idle limit, or ran longer than the total limit.
     Timeout,
     /// Stopped on request.
@@ -45,6 +47,7 @@ impl Outcome {
             | Self::UnknownFunction
             | Self::DeniedByUser
             | Self::DeniedByPolicy
+            | Self::ApprovalRequired
             | Self::TokenExpired
             | Self::NeedsConnect
             | Self::Unavailable => true,
@@ -76,6 +79,10 @@ impl Outcome {
             Self::DeniedByPolicy => {
                 "Not run: policy denies this call to the user. Do not try it again."
             }
+            Self::ApprovalRequired => {
+                "Not run: the user has to approve this call, which they cannot do over the API. Do \
+                 without it, or tell the user to ask in Toolgate's chat page."
+            }
             Self::Timeout => {
                 "No answer in time. The call may have had an effect; check before repeating it."
             }
@@ -83,7 +90,7 @@ impl Outcome {
                 "Stopped by the user. The call may have had an effect; check before repeating it."
             }
             Self::TokenExpired => {
-                "Not run: the user's session token expired. The user has to come back to the page."
+                "Not run: the user's session token expired. The user has to come back, or sign in again."
             }
             Self::NeedsConnect => {
                 "Not run: the user has to connect their account to this server first."

@@ -1,15 +1,22 @@
 //! From transcripts to the messages of a model request.
 
+mod note;
+
 use std::collections::BTreeSet;
+
+use serde_json::Value;
 
 use crate::{
     arguments,
     event::JsonObject,
     message::{AssistantMessage, Message, ModelCall},
     outcome::Outcome,
+    request::{self, ApiRequest},
     toolbox,
     transcript::{CallItem, CallState, Item, RoundItem, RoundState, Transcript},
 };
+
+pub use note::unusable;
 
 /// The system prompt when the operator sets none. It names nobody and nothing that changes, so
 /// that every request begins with the same bytes.
@@ -28,24 +35,60 @@ const NO_RESULT: &str = "There is no result yet: the call has not ended.";
 /// Characters of a conversation's title.
 const TITLE_CHARS: usize = 60;
 
+/// What the model is told before anything is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Instructions<'a> {
+    /// The system prompt; empty when there is none.
+    pub system: &'a str,
+    /// What stands at its end ([`unusable`]); empty when nothing does.
+    pub note: &'a str,
+}
+
+impl<'a> From<&'a str> for Instructions<'a> {
+    fn from(system: &'a str) -> Self {
+        Self { system, note: "" }
+    }
+}
+
 /// The messages of a request that continues these turns, in their order: the last one may run.
 ///
 /// Each round is an assistant message, followed by one tool message for each of its calls, in
 /// their order. Rounds that are out, or will be sent again, are left out; so are rounds that said
 /// nothing. User messages with nothing between them are joined: some endpoints refuse two in a
-/// row. An empty `system` is left out.
+/// row. An empty system prompt is left out.
+///
+/// A turn of the API begins with the caller's own messages, as they are. If they say themselves how
+/// the model is to behave, they take the place of the system prompt, and the note is put at the end
+/// of the last message that says so, if that is a plain text.
 ///
 /// The result passes [`is_sendable`], and the messages of more turns begin with the messages of
 /// fewer, so that endpoints' prefix caches hold. (Only a last user message that nobody answered
 /// grows, by what it is joined with.)
-pub fn messages(system: &str, turns: &[&Transcript]) -> Vec<Message> {
+pub fn messages<'a>(
+    instructions: impl Into<Instructions<'a>>,
+    turns: &[&Transcript],
+) -> Vec<Message> {
+    let instructions = instructions.into();
+    let mut started = turns.iter().filter_map(|turn| turn.started.as_ref());
+    let given = started.find_map(|started| started.request.as_deref());
+    let own = !given.is_some_and(ApiRequest::has_instructions);
     let mut messages = Vec::new();
-    if !system.is_empty() {
-        messages.push(Message::System(system.to_owned()));
+    let system = joined(instructions.system, instructions.note);
+    if own && !system.is_empty() {
+        messages.push(Message::System(system));
     }
     for turn in turns {
-        if let Some(started) = &turn.started {
-            push_user(&mut messages, &started.message);
+        match turn
+            .started
+            .as_ref()
+            .map(|started| (started, &started.request))
+        {
+            Some((_, Some(request))) => {
+                let note = if own { "" } else { instructions.note };
+                messages.extend(given_messages(request, note));
+            }
+            Some((started, None)) => push_user(&mut messages, &started.message),
+            None => {}
         }
         for item in &turn.items {
             match item {
@@ -55,6 +98,26 @@ pub fn messages(system: &str, turns: &[&Transcript]) -> Vec<Message> {
         }
     }
     messages
+}
+
+/// Both, if both say something.
+fn joined(system: &str, note: &str) -> String {
+    let between = if system.is_empty() || note.is_empty() {
+        ""
+    } else {
+        "\n\n"
+    };
+    format!("{system}{between}{note}")
+}
+
+/// The caller's messages, with the note at the end of the last one that instructs.
+fn given_messages(request: &ApiRequest, note: &str) -> Vec<Message> {
+    let mut given = request.messages.clone();
+    let last = given.iter_mut().rev().find(|m| request::is_instruction(m));
+    if let Some(Value::String(text)) = last.and_then(|last| last.get_mut("content")) {
+        *text = joined(text, note);
+    }
+    given.into_iter().map(Message::Given).collect()
 }
 
 fn push_user(messages: &mut Vec<Message>, text: &str) {
@@ -131,6 +194,7 @@ fn result(call: &CallItem) -> String {
         | Outcome::UnknownFunction
         | Outcome::DeniedByUser
         | Outcome::DeniedByPolicy
+        | Outcome::ApprovalRequired
         | Outcome::Timeout
         | Outcome::Cancelled
         | Outcome::TokenExpired
@@ -148,8 +212,9 @@ fn result(call: &CallItem) -> String {
 pub fn is_sendable(messages: &[Message]) -> Result<(), String> {
     let mut open: BTreeSet<&str> = BTreeSet::new();
     for (index, message) in messages.iter().enumerate() {
-        if let Message::Tool { call, .. } = message {
-            if !open.remove(call.as_str()) {
+        let (answered, asked) = pairing(message);
+        if let Some(call) = answered {
+            if !open.remove(call) {
                 return Err(format!(
                     "message {index}: a result of no call before it: {call:?}"
                 ));
@@ -157,21 +222,48 @@ pub fn is_sendable(messages: &[Message]) -> Result<(), String> {
             continue;
         }
         without_result(&open, index)?;
-        match message {
-            Message::Assistant(said) => {
-                if said.text.is_empty() && said.calls.is_empty() {
-                    return Err(format!("message {index}: neither text nor calls"));
-                }
-                for call in &said.calls {
-                    if !open.insert(&call.id) {
-                        return Err(format!("message {index}: two calls of id {:?}", call.id));
-                    }
-                }
+        if let Message::Assistant(said) = message
+            && said.text.is_empty()
+            && said.calls.is_empty()
+        {
+            return Err(format!("message {index}: neither text nor calls"));
+        }
+        for call in asked {
+            if !open.insert(call) {
+                return Err(format!("message {index}: two calls of id {call:?}"));
             }
-            Message::System(_) | Message::User(_) | Message::Tool { .. } => {}
         }
     }
     without_result(&open, messages.len())
+}
+
+/// The call that a message is the result of, if it is one, and the calls that it asks for.
+fn pairing(message: &Message) -> (Option<&str>, Vec<&str>) {
+    match message {
+        Message::System(_) | Message::User(_) => (None, Vec::new()),
+        Message::Tool { call, .. } => (Some(call), Vec::new()),
+        Message::Assistant(said) => {
+            let calls = said.calls.iter().map(|call| call.id.as_str());
+            (None, calls.collect())
+        }
+        Message::Given(given) => match request::role(given) {
+            "tool" => (Some(request::text_at(given, "tool_call_id")), Vec::new()),
+            "assistant" => {
+                let calls = given.get("tool_calls").and_then(Value::as_array);
+                let calls = calls.into_iter().flatten();
+                let ids = calls.map(|call| match call {
+                    Value::Object(call) => request::text_at(call, "id"),
+                    Value::Null
+                    | Value::Bool(_)
+                    | Value::Number(_)
+                    | Value::String(_)
+                    | Value::Array(_) => "",
+                });
+                (None, ids.collect())
+            }
+            _ => (None, Vec::new()),
+        },
+    }
 }
 
 fn without_result(open: &BTreeSet<&str>, index: usize) -> Result<(), String> {

@@ -106,6 +106,9 @@ pub enum Item {
 pub struct RoundItem {
     /// Which.
     pub round: RoundId,
+    /// Which try of it this is, from 1: what an earlier one said does not count.
+    #[serde(default)]
+    pub attempt: u32,
     /// How far it is.
     pub state: RoundState,
     /// The reasoning so far.

@@ -117,7 +117,7 @@ impl Turn {
             return Vec::new();
         }
         match input {
-            Input::Start(_) => self.state.started = true,
+            Input::Start(started) => self.state.begin(&started),
             Input::CatalogReady(toolbox) => self.live.toolbox = Some(toolbox),
             Input::RoundEnded {
                 round,

@@ -2,7 +2,12 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chat::{limits::TurnLimits, policy::ApprovalMode, tool::Catalog, toolbox::Toolbox};
+use chat::{
+    limits::{PARKED_API, TurnLimits},
+    policy::ApprovalMode,
+    tool::{Catalog, Hints},
+    toolbox::Toolbox,
+};
 use store::Store;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::llm::ModelClient;
@@ -58,6 +63,8 @@ impl Settings {
             approval: config.approval,
             limits: TurnLimits {
                 rounds: config.max_rounds,
+                // 10 s of the 5 minutes that tokens live: shorter for tests, as those are.
+                parked_api: PARKED_API.min(config.token_life / 30),
                 ..TurnLimits::default()
             },
             call_timeout: config.call_timeout,
@@ -71,9 +78,17 @@ impl Settings {
 }
 
 impl Context {
-    /// What the model is offered of these catalogs. All servers are Pomerium's, so their hints
-    /// are trusted.
+    /// What the model is offered of these catalogs. What tools say of themselves counts for
+    /// servers that the operator trusts: those that Pomerium names, and of the configuration's
+    /// those that it says so of.
     pub fn toolbox(&self, catalogs: Vec<Arc<Catalog>>) -> Toolbox {
-        Toolbox::assemble(catalogs, |_, hints| self.settings.approval.policy(hints))
+        Toolbox::assemble(catalogs, |target, hints| {
+            let hints = if self.servers.trusts_hints(&target.server) {
+                hints
+            } else {
+                Hints::default()
+            };
+            self.settings.approval.policy(hints)
+        })
     }
 }

@@ -15,10 +15,11 @@ use std::{collections::HashMap, sync::Arc};
 
 use chat::{
     effect::Effect,
-    event::{Answer, Event, Progress, ServerStateChanged},
+    event::{Answer, CancelBy, Event, Progress, ServerStateChanged},
     ids::{CallId, ConversationId, QuestionId, Subject, TurnId},
     input::Input,
     outcome::Outcome,
+    request::{ApiRequest, Owner},
     tool::Catalog,
     transcript::Transcript,
     turn::Turn,
@@ -43,8 +44,27 @@ pub(crate) const COMMANDS: usize = 16;
 pub(crate) struct Owned {
     pub(crate) turn: TurnId,
     pub(crate) subject: Subject,
-    pub(crate) conversation: ConversationId,
+    /// None for a turn of the API.
+    pub(crate) conversation: Option<ConversationId>,
     pub(crate) model: String,
+    /// What a program asked for, if one began the turn.
+    pub(crate) request: Option<Arc<ApiRequest>>,
+}
+
+impl Owned {
+    /// To whom the turn belongs.
+    pub(crate) fn owner(&self) -> Owner {
+        match self.request {
+            Some(_) => Owner::Connection,
+            None => Owner::Person,
+        }
+    }
+
+    /// Whose MCP sessions it uses: its conversation's, or if it has none its own.
+    pub(crate) fn scope(&self) -> ConversationId {
+        let own = || ConversationId(self.turn.0.clone());
+        self.conversation.clone().unwrap_or_else(own)
+    }
 }
 
 /// What people and tokens do to a running turn.
@@ -119,6 +139,11 @@ pub(crate) struct Driver {
     ended: CancellationToken,
     /// The catalogs that the model is offered, once they were loaded.
     offered: Option<Vec<Arc<Catalog>>>,
+    /// What the model is told of the servers that it is not offered, as it was when they were
+    /// loaded: from round to round a request begins with the same bytes.
+    note: String,
+    /// The connection that the turn belongs to went away; none once that was taken notice of.
+    owner_gone: Option<CancellationToken>,
     /// The log can no longer be written, and what that means for the turn.
     lost: Option<LetGo>,
 }
@@ -133,6 +158,8 @@ pub(crate) struct Begin {
     pub(crate) epoch: u64,
     /// The number of the last event in the log.
     pub(crate) seq: u64,
+    /// Cancelled when the connection that the turn belongs to goes away.
+    pub(crate) owner_gone: Option<CancellationToken>,
 }
 
 impl Driver {
@@ -156,6 +183,8 @@ impl Driver {
             ended: context.shutdown.child_token(),
             context,
             offered: None,
+            note: String::new(),
+            owner_gone: begin.owner_gone,
             lost: None,
         }
     }
@@ -206,6 +235,10 @@ impl Driver {
                 }
                 Some(command) = self.commands.recv() => self.command(command).await,
                 Some(report) = self.reports.1.recv() => self.report(report).await,
+                () = gone(self.owner_gone.as_ref()) => {
+                    self.owner_gone = None;
+                    self.cancel(CancelBy::Connection).await;
+                }
                 () = self.timers.ring() => self.rung().await,
                 () = self.log.due() => self.flush().await,
                 Ok(()) = self.tokens.changed() => self.token_came().await,
@@ -218,6 +251,11 @@ impl Driver {
     fn let_go(&self, how: LetGo) -> LetGo {
         self.ended.cancel();
         self.live.close();
+        if self.owned.owner() == Owner::Connection {
+            // Nobody uses its MCP sessions after it.
+            let servers = &self.context.servers;
+            servers.release(&self.session, &self.owned.scope());
+        }
         how
     }
 
@@ -246,10 +284,12 @@ impl Driver {
 
     /// Writes the log line of each call that has ended.
     fn account(&self, finished: &[(CallId, Outcome)]) {
+        let user = self.context.servers.of(&self.owned.subject);
         for (id, outcome) in finished {
             self.live.look(|view| {
                 if let Some(call) = view.transcript.call(*id) {
                     call::account(&self.owned, call, *outcome);
+                    call::note_policy(&user, call, *outcome);
                 }
             });
         }
@@ -316,6 +356,14 @@ impl Driver {
         if let Err(error) = self.log.flush().await {
             self.log_lost(&error).await;
         }
+    }
+}
+
+/// Waits until the owner goes away; for ever when there is none that could.
+async fn gone(owner: Option<&CancellationToken>) {
+    match owner {
+        Some(owner) => owner.cancelled().await,
+        None => std::future::pending().await,
     }
 }
 

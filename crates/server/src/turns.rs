@@ -1,5 +1,6 @@
 //! The running turns: begun, found, stopped, taken up again.
 
+mod api;
 mod post;
 mod recovery;
 
@@ -30,6 +31,7 @@ use crate::{
     tokens::Session,
 };
 
+pub use api::{ApiPost, OwnedTurn};
 pub use post::{Post, Posted};
 
 /// How long the list of models is waited for before a turn is refused.
@@ -57,8 +59,8 @@ pub struct Running {
     pub turn: TurnId,
     /// Whose.
     pub subject: Subject,
-    /// In which conversation.
-    pub conversation: ConversationId,
+    /// In which conversation; none for a turn of the API.
+    pub conversation: Option<ConversationId>,
     /// What its readers see.
     pub live: Arc<Live>,
     commands: mpsc::Sender<Command>,
@@ -94,7 +96,9 @@ impl Turns {
     ) -> Option<Arc<Running>> {
         self.running
             .iter()
-            .find(|running| running.conversation == *conversation && running.subject == *subject)
+            .find(|running| {
+                running.conversation.as_ref() == Some(conversation) && running.subject == *subject
+            })
             .map(|running| Arc::clone(&running))
     }
 
@@ -206,6 +210,7 @@ impl Running {
             subject: open.subject.clone(),
             conversation: open.conversation.clone(),
             model: String::new(),
+            request: None,
         };
         let (running, _closed) = Self::new(&owned, Live::new(&[]));
         running.live.let_go_of();

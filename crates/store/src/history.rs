@@ -70,16 +70,16 @@ pub struct TurnRow {
 impl Store {
     /// The turns that have not finished, of all users, oldest first: what recovery starts from.
     pub async fn open_turns(&self) -> Result<Vec<OpenTurn>, StoreError> {
-        let rows: Vec<(String, String, String, String, i64)> = sqlx::query_as(
+        let rows: Vec<OpenColumns> = sqlx::query_as(
             "SELECT id, subject, conversation_id, sid, epoch FROM turns WHERE ended IS NULL \
              ORDER BY started_at, id",
         )
         .fetch_all(&self.0.readers)
         .await?;
-        let open = |(turn, subject, conversation, sid, epoch)| OpenTurn {
+        let open = |(turn, subject, conversation, sid, epoch): OpenColumns| OpenTurn {
             turn: TurnId(turn),
             subject: Subject(subject),
-            conversation: ConversationId(conversation),
+            conversation: conversation.map(ConversationId),
             sid: Sid(sid),
             epoch: stored_count(epoch),
         };
@@ -110,21 +110,21 @@ impl Store {
         ))
     }
 
-    /// The turn that a message of the user's opened, with its conversation. `None` when no message
-    /// of that id was posted.
+    /// The turn that a message of the user's opened, with its conversation, if it has one. `None`
+    /// when no message of that id was posted.
     pub async fn posted(
         &self,
         subject: &Subject,
         message_id: &str,
-    ) -> Result<Option<(TurnId, ConversationId)>, StoreError> {
-        let row: Option<(String, String)> = sqlx::query_as(
+    ) -> Result<Option<(TurnId, Option<ConversationId>)>, StoreError> {
+        let row: Option<(String, Option<String>)> = sqlx::query_as(
             "SELECT id, conversation_id FROM turns WHERE subject = $1 AND message_id = $2",
         )
         .bind(subject.as_str())
         .bind(message_id)
         .fetch_optional(&self.0.readers)
         .await?;
-        Ok(row.map(|(turn, conversation)| (TurnId(turn), ConversationId(conversation))))
+        Ok(row.map(|(turn, conversation)| (TurnId(turn), conversation.map(ConversationId))))
     }
 
     /// The conversations of a user, the last used first: at most `limit`, and at most
@@ -210,6 +210,9 @@ impl Store {
         Ok((!turns.is_empty()).then_some(turns))
     }
 }
+
+/// `id`, `subject`, `conversation_id`, `sid`, `epoch` of an open turn.
+type OpenColumns = (String, String, Option<String>, String, i64);
 
 /// `id`, `title`, `created_at`, `updated_at`, open turn.
 type ConversationColumns = (String, String, i64, i64, Option<String>);

@@ -14,9 +14,10 @@ use sqlx::{
 
 /// The schema's steps, in order; the version of a database is how many were applied. A step that
 /// was released never changes.
-const MIGRATIONS: &[&str] = &[include_str!(
-    "../migrations/0001_conversations_and_turns.sql"
-)];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_conversations_and_turns.sql"),
+    include_str!("../migrations/0002_turns_without_conversation.sql"),
+];
 
 /// How long a connection waits for another process's lock (a backup, a shell) before it fails.
 const BUSY: Duration = Duration::from_secs(5);
@@ -82,8 +83,9 @@ pub(crate) fn path(url: &str) -> Result<PathBuf, OpenError> {
 /// Creates the database if there is none, and brings its schema up to date.
 pub(crate) async fn migrate(path: &Path) -> Result<(), OpenError> {
     create_private(path);
-    // Not yet in WAL mode, which stays in the file: one that is not ours is left as it is.
-    let options = options(path).create_if_missing(true);
+    // Not yet in WAL mode, which stays in the file: one that is not ours is left as it is. Foreign
+    // keys cannot be switched within a transaction, and a step may make a table anew.
+    let options = options(path).create_if_missing(true).foreign_keys(false);
     let mut conn = SqliteConnection::connect_with(&options)
         .await
         .map_err(|source| failed(path, source))?;
@@ -166,7 +168,23 @@ async fn apply(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError
             .await
             .map_err(failed)?;
     }
+    if found < known {
+        check_foreign_keys(&mut tx).await.map_err(failed)?;
+    }
     tx.commit().await.map_err(failed)
+}
+
+/// Refuses what the steps left, if a row of it names one that is not there.
+async fn check_foreign_keys(conn: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let (broken,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM pragma_foreign_key_check()")
+        .fetch_one(conn)
+        .await?;
+    if broken == 0 {
+        Ok(())
+    } else {
+        let what = format!("{broken} rows name others that are not there");
+        Err(sqlx::Error::Protocol(what))
+    }
 }
 
 /// What a database holds.

@@ -1,8 +1,10 @@
 //! The store over real files.
 
+mod api;
 mod faults;
 mod files;
 mod history;
+mod migrations;
 mod turn_log;
 mod unreadable;
 
@@ -110,9 +112,10 @@ fn new_turn(subject: &str, conversation: &str, turn: &str) -> NewTurn {
         turn: turn.into(),
         at: 1_000,
         started: TurnStarted {
-            conversation: ConversationId::from(conversation),
+            conversation: Some(ConversationId::from(conversation)),
             parent: None,
             message: format!("What is {turn}?"),
+            request: None,
             model: "scripted".to_owned(),
             sid: Sid::from("sid-1"),
         },

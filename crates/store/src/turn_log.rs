@@ -19,13 +19,13 @@ use crate::{
 pub struct NewTurn {
     /// Whose.
     pub subject: Subject,
-    /// The message's id, made by the page and unique per user.
+    /// The message's id, made by the page and unique per user; of a turn of the API its own id.
     pub message_id: String,
     /// Its id.
     pub turn: TurnId,
     /// Now, milliseconds since 1970.
     pub at: i64,
-    /// Its first event, which names its conversation and its parent.
+    /// Its first event, which names its conversation, if it has one, and its parent.
     pub started: TurnStarted,
 }
 
@@ -49,8 +49,8 @@ pub enum OpenTurnError {
     Duplicate {
         /// The turn it opened.
         turn: TurnId,
-        /// The conversation of that turn.
-        conversation: ConversationId,
+        /// The conversation of that turn; none if it is one of the API.
+        conversation: Option<ConversationId>,
     },
     /// A turn of the conversation is running.
     #[error("turn {turn} of the conversation is still running")]
@@ -113,8 +113,8 @@ pub struct OpenTurn {
     pub turn: TurnId,
     /// Whose.
     pub subject: Subject,
-    /// Its conversation.
-    pub conversation: ConversationId,
+    /// Its conversation; none for a turn of the API.
+    pub conversation: Option<ConversationId>,
     /// The session whose token its calls carry: of `turn.started`, or of the last `call.resumed`
     /// that named one.
     pub sid: Sid,
@@ -123,10 +123,17 @@ pub struct OpenTurn {
 }
 
 impl Store {
-    /// Opens a turn and writes its first event; makes its conversation if there is none of that
-    /// id, titled by the message.
+    /// Opens a turn and writes its first event; makes its conversation if it names one and there is
+    /// none of that id, titled by the message.
     pub async fn open_turn(&self, new: NewTurn) -> Result<Opened, OpenTurnError> {
-        self.0.writer.write(Opening::encode(new)?).await
+        let opening = if new.started.request.is_some() {
+            let encoded = self.0.tasks.spawn_blocking(move || Opening::encode(new));
+            let encoded = encoded.await;
+            encoded.map_err(|error| StoreError::body("a turn", error))??
+        } else {
+            Opening::encode(new)?
+        };
+        self.0.writer.write(opening).await
     }
 
     /// Appends to a turn's log, all or nothing, and returns the number of its last event.

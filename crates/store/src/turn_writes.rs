@@ -34,9 +34,15 @@ impl Opening {
         Ok(Self { new, title, first })
     }
 
+    /// The conversation, if it belongs to one.
+    fn conversation(&self) -> Option<&str> {
+        let conversation = self.new.started.conversation.as_ref();
+        conversation.map(ConversationId::as_str)
+    }
+
     /// Refuses a message that was posted before.
     async fn check_message(&self, conn: &mut SqliteConnection) -> Result<(), OpenTurnError> {
-        let known: Option<(String, String)> = sqlx::query_as(
+        let known: Option<(String, Option<String>)> = sqlx::query_as(
             "SELECT id, conversation_id FROM turns WHERE subject = $1 AND message_id = $2",
         )
         .bind(self.new.subject.as_str())
@@ -46,7 +52,7 @@ impl Opening {
         match known {
             Some((turn, conversation)) => Err(OpenTurnError::Duplicate {
                 turn: TurnId(turn),
-                conversation: ConversationId(conversation),
+                conversation: conversation.map(ConversationId),
             }),
             None => Ok(()),
         }
@@ -54,7 +60,9 @@ impl Opening {
 
     /// Makes the conversation, or refuses one of another user or with an open turn.
     async fn claim_conversation(&self, conn: &mut SqliteConnection) -> Result<(), OpenTurnError> {
-        let conversation = self.new.started.conversation.as_str();
+        let Some(conversation) = self.conversation() else {
+            return Ok(());
+        };
         let known: Option<(String, Option<String>)> = sqlx::query_as(
             "SELECT c.subject, t.id FROM conversations c \
              LEFT JOIN turns t ON t.conversation_id = c.id AND t.ended IS NULL \
@@ -95,7 +103,7 @@ impl Opening {
         let (known,): (i64,) =
             sqlx::query_as("SELECT COUNT(*) FROM turns WHERE id = $1 AND conversation_id = $2")
                 .bind(parent.as_str())
-                .bind(self.new.started.conversation.as_str())
+                .bind(self.conversation())
                 .fetch_one(conn)
                 .await?;
         if known == 0 {
@@ -110,7 +118,7 @@ impl Opening {
     async fn started_at(&self, conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
         let (newest,): (Option<i64>,) =
             sqlx::query_as("SELECT MAX(started_at) FROM turns WHERE conversation_id = $1")
-                .bind(self.new.started.conversation.as_str())
+                .bind(self.conversation())
                 .fetch_one(conn)
                 .await?;
         Ok(newest.map_or(self.new.at, |newest| {
@@ -144,7 +152,7 @@ impl Write for Opening {
              started_at, epoch, last_seq) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
         )
         .bind(turn.as_str())
-        .bind(started.conversation.as_str())
+        .bind(self.conversation())
         .bind(subject.as_str())
         .bind(started.parent.as_ref().map(TurnId::as_str))
         .bind(message_id)
@@ -268,7 +276,7 @@ pub(crate) async fn close_turn(
     .bind(columns.preview)
     .execute(&mut *conn)
     .await?;
-    let (conversation,): (String,) = sqlx::query_as(
+    let (conversation,): (Option<String>,) = sqlx::query_as(
         "UPDATE turns SET ended = $2, ended_at = $3 WHERE id = $1 RETURNING conversation_id",
     )
     .bind(turn.as_str())
@@ -276,7 +284,10 @@ pub(crate) async fn close_turn(
     .bind(at)
     .fetch_one(&mut *conn)
     .await?;
-    touch(conn, &conversation, at).await
+    match conversation {
+        Some(conversation) => touch(conn, &conversation, at).await,
+        None => Ok(()),
+    }
 }
 
 /// How the append ends the turn, if it does, and the transcript, which has to be that of the end.

@@ -288,6 +288,7 @@ impl<'a> Witness<'a> {
                 saw.is_none() && !started
             }
             Outcome::DeniedByPolicy
+            | Outcome::ApprovalRequired
             | Outcome::Timeout
             | Outcome::TokenExpired
             | Outcome::NeedsConnect

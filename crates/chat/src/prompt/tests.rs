@@ -11,9 +11,10 @@ use crate::{
 
 fn turn(message: &str, items: Vec<Item>) -> Transcript {
     let started = TurnStarted {
-        conversation: ConversationId::from("c"),
+        conversation: Some(ConversationId::from("c")),
         parent: None,
         message: message.to_owned(),
+        request: None,
         model: "m".to_owned(),
         sid: Sid::from("s"),
     };
@@ -31,6 +32,7 @@ const FINISHED: RoundState = RoundState::Finished {
 fn round(number: u32, state: RoundState, text: &str) -> Item {
     Item::Round(RoundItem {
         round: RoundId(number),
+        attempt: 1,
         state,
         reasoning: String::new(),
         text: text.to_owned(),

@@ -53,7 +53,9 @@ impl Transcript {
                 self.left_out.clone_from(&ready.left_out);
                 Touched::Turn
             }
-            Event::RoundStarted { round, .. } => self.round_started(*round, at),
+            Event::RoundStarted { round, attempt, .. } => {
+                self.round_started((*round, *attempt), at)
+            }
             Event::RoundRetrying {
                 round,
                 failure,
@@ -150,14 +152,15 @@ impl Transcript {
         Touched::Nothing
     }
 
-    fn round_started(&mut self, round: RoundId, at: i64) -> Touched {
+    fn round_started(&mut self, (round, attempt): (RoundId, u32), at: i64) -> Touched {
         let again = self.round(round, |item| {
             item.discard();
+            item.attempt = attempt;
             item.state = RoundState::Open;
             item.started_at = at;
         });
         if again == Touched::Nothing {
-            self.push(Item::Round(RoundItem::new(round, at)))
+            self.push(Item::Round(RoundItem::new((round, attempt), at)))
         } else {
             again
         }
@@ -246,9 +249,10 @@ impl Transcript {
 }
 
 impl RoundItem {
-    fn new(round: RoundId, at: i64) -> Self {
+    fn new((round, attempt): (RoundId, u32), at: i64) -> Self {
         Self {
             round,
+            attempt,
             state: RoundState::Open,
             reasoning: String::new(),
             text: String::new(),

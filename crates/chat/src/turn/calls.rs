@@ -12,6 +12,7 @@ use crate::{
     message::ToolChoice,
     outcome::Outcome,
     policy::Policy,
+    request::Owner,
     shape::CallResult,
 };
 
@@ -198,6 +199,13 @@ impl Turn {
             Some(Plan::Run {
                 policy: Policy::Ask,
                 ..
+            }) if self.state.owner == Owner::Connection => {
+                let outcome = Outcome::ApprovalRequired;
+                self.end_call(call, outcome, outcome.text_for_model(), None);
+            }
+            Some(Plan::Run {
+                policy: Policy::Ask,
+                ..
             }) => {
                 let question = QuestionId(self.state.questions + 1);
                 self.record(Event::QuestionAsked { question, call });
@@ -235,7 +243,10 @@ impl Turn {
     fn take_refusal(&mut self, call: CallId, refusal: Refusal, failure: Failure) {
         match refusal {
             Refusal::StaleToken => self.park(call, ParkReason::StaleToken, failure),
-            Refusal::NeedsConnect => self.park(call, ParkReason::NeedsConnect, failure),
+            Refusal::NeedsConnect => match self.state.owner {
+                Owner::Person => self.park(call, ParkReason::NeedsConnect, failure),
+                Owner::Connection => self.end_unconnected(call, failure),
+            },
             Refusal::Denied => {
                 let outcome = Outcome::DeniedByPolicy;
                 self.end_call(call, outcome, outcome.text_for_model(), Some(failure));
@@ -256,7 +267,11 @@ impl Turn {
         {
             self.live.refusals.insert(call, failure);
             self.record(Event::CallParked { call, reason });
-            self.set_timer(TimerId::Parked(call), limits::PARKED);
+            let patience = match self.state.owner {
+                Owner::Person => limits::PARKED,
+                Owner::Connection => self.limits.parked_api,
+            };
+            self.set_timer(TimerId::Parked(call), patience);
         } else {
             self.end_unmended(call, reason, failure);
         }
@@ -268,6 +283,13 @@ impl Turn {
             ParkReason::NeedsConnect => Outcome::NeedsConnect,
         };
         self.end_call(call, outcome, outcome.text_for_model(), Some(failure));
+    }
+
+    /// Nobody is there to connect the account: the model is told where the user can.
+    fn end_unconnected(&mut self, call: CallId, failure: Failure) {
+        let outcome = Outcome::NeedsConnect;
+        let text = format!("{} {}", outcome.text_for_model(), failure.advice);
+        self.end_call(call, outcome, text.trim_end(), Some(failure));
     }
 
     /// Starts the call once more, in its slot; after that the refusal is its end.

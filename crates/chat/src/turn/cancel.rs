@@ -48,7 +48,7 @@ impl Turn {
     pub(super) fn finish_if_stopped(&mut self, by: CancelBy) {
         if !self.something_out() {
             let end = match by {
-                CancelBy::User => TurnEnd::Cancelled,
+                CancelBy::User | CancelBy::Connection => TurnEnd::Cancelled,
                 CancelBy::Recovery => TurnEnd::Interrupted,
             };
             self.finish(end, None);

@@ -2,11 +2,12 @@
 
 use crate::{
     effect::Effect,
-    event::Event,
+    event::{CancelBy, Event},
     ids::QuestionId,
     input::TimerId,
     limits::{self, TurnLimits},
     outcome::Outcome,
+    request::Owner,
 };
 
 use super::{
@@ -19,8 +20,8 @@ impl Turn {
     ///
     /// If the log is a finished turn's, nothing. Otherwise first, as the only
     /// [`Effect::Record`], what the end of the process did to the turn: calls that were with their
-    /// servers end `unknown`, an open round is discarded, and a turn that was being cancelled
-    /// ends. That is true whoever comes back, so it can be committed at once.
+    /// servers end `unknown`, an open round is discarded, and a turn that was being cancelled, or
+    /// that belonged to a connection, ends. That is true whoever comes back, so it can be committed at once.
     ///
     /// Everything else waits for the turn's owner, and hangs on one effect,
     /// [`Effect::LoadCatalog`]: no call is started and no round is sent before its
@@ -54,6 +55,11 @@ impl Turn {
         }
         if self.state.cancelling.is_some() {
             return;
+        }
+        match self.state.owner {
+            Owner::Person => {}
+            // The connection that it belonged to ended with the process: nobody will come back.
+            Owner::Connection => return self.cancel(CancelBy::Recovery),
         }
         let open = self
             .state

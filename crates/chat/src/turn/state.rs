@@ -4,10 +4,11 @@
 use std::sync::Arc;
 
 use crate::{
-    event::{Answer, CallRequested, CancelBy, Event, ParkReason, Target},
+    event::{Answer, CallRequested, CancelBy, Event, ParkReason, Target, TurnStarted},
     ids::{CallId, QuestionId, RoundId},
     message::{RoundEnd, ToolChoice},
     outcome::TurnEnd,
+    request::Owner,
     toolbox::Toolbox,
 };
 
@@ -16,6 +17,7 @@ use super::check::{self, Plan};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct State {
     pub(super) started: bool,
+    pub(super) owner: Owner,
     pub(super) finished: bool,
     pub(super) cancelling: Option<CancelBy>,
     /// What the last round was offered.
@@ -80,7 +82,7 @@ impl State {
     /// One step of the fold.
     pub(super) fn apply(&mut self, event: &Event) {
         match event {
-            Event::TurnStarted(_) => self.started = true,
+            Event::TurnStarted(started) => self.begin(started),
             Event::CatalogReady(ready) => self.offer(Arc::new(Toolbox::from_event(ready))),
             Event::RoundStarted {
                 round,
@@ -129,6 +131,14 @@ impl State {
             | Event::TextDelta(_)
             | Event::CallProgress(_)
             | Event::Notice { .. } => {}
+        }
+    }
+
+    /// Applies `turn.started`; a second one changes nothing.
+    pub(super) fn begin(&mut self, started: &TurnStarted) {
+        if !self.started {
+            self.started = true;
+            self.owner = started.owner();
         }
     }
 

@@ -5,6 +5,7 @@
     reason = "a test names the few events and effects that it is about"
 )]
 
+mod api;
 mod calls;
 mod cancel;
 mod property;
@@ -23,6 +24,7 @@ use crate::{
     message::{AssistantMessage, ModelCall, RoundEnd, ToolChoice},
     outcome::Outcome,
     policy::Policy,
+    request::{ApiRequest, Owner},
     shape::CallResult,
     tool::{Catalog, Hints, Tool},
 };
@@ -42,13 +44,25 @@ impl Conversation {
     }
 
     fn asking_within(limits: TurnLimits) -> Self {
+        Self::of(Owner::Person, limits)
+    }
+
+    fn of(owner: Owner, limits: TurnLimits) -> Self {
         let mut conversation = Self {
             turn: Turn::new(limits),
             log: vec![],
         };
-        conversation.log.push(Event::TurnStarted(started()));
-        conversation.turn.on(Input::Start(started()));
+        let started = started_by(owner);
+        conversation.log.push(Event::TurnStarted(started.clone()));
+        conversation.turn.on(Input::Start(started));
         conversation.on(Input::CatalogReady(toolbox()));
+        conversation
+    }
+
+    /// An API turn whose first round asked for these calls.
+    fn api(calls: &[&str]) -> Self {
+        let mut conversation = Self::of(Owner::Connection, TurnLimits::default());
+        conversation.on(calls_for(1, calls));
         conversation
     }
 
@@ -119,10 +133,28 @@ fn is(told: &str, expected: &str) {
 }
 
 fn started() -> TurnStarted {
+    started_by(Owner::Person)
+}
+
+fn started_by(owner: Owner) -> TurnStarted {
+    let message = "What were our sales by year?";
+    let (conversation, request) = match owner {
+        Owner::Person => (Some("c".into()), None),
+        Owner::Connection => {
+            let messages = json!([{ "role": "user", "content": message }]);
+            let request = ApiRequest {
+                messages: serde_json::from_value(messages).unwrap(),
+                parameters: serde_json::Map::new(),
+                tool_choice: ToolChoice::Auto,
+            };
+            (None, Some(Arc::new(request)))
+        }
+    };
     TurnStarted {
-        conversation: "c".into(),
+        conversation,
         parent: None,
-        message: "What were our sales by year?".into(),
+        message: message.into(),
+        request,
         model: "m".into(),
         sid: "s".into(),
     }

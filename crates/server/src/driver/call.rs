@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use wire::mcp::{CallContext, CallEvent, CallRequest, ConnectError, RunningCall};
 
 use super::{Owned, Report};
-use crate::{context::Context, tokens::Session};
+use crate::{context::Context, servers::UserServers, tokens::Session};
 
 /// Results larger than this are shaped away from the threads that serve everybody, bytes.
 const SHAPED_ASIDE: usize = 256 * 1024;
@@ -66,11 +66,11 @@ impl CallTask {
     }
 
     async fn run(self, cancel: CancellationToken) {
-        let connect = self.context.servers.connect(
-            &self.session,
-            &self.target.server,
-            &self.owned.conversation,
-        );
+        let scope = self.owned.scope();
+        let connect = self
+            .context
+            .servers
+            .connect(&self.session, &self.target.server, &scope);
         let connection = match cancel.run_until_cancelled(Box::pin(connect)).await {
             Some(Ok(connection)) => connection,
             Some(Err(error)) => return self.not_connected(error).await,
@@ -104,6 +104,13 @@ impl CallTask {
                     let _gone = self.reports.send(Report::Progress(progress)).await;
                 }
                 CallEvent::Refused { refusal, failure } => {
+                    if refusal == Refusal::NeedsConnect {
+                        // Known before the call parks: that the server can be listed must not
+                        // wake it.
+                        let (subject, server) = (&self.owned.subject, &self.target.server);
+                        let servers = &self.context.servers;
+                        servers.account_wanted(subject, server, failure.clone());
+                    }
                     return self.refused(refusal, failure).await;
                 }
                 CallEvent::Ended {
@@ -226,6 +233,38 @@ fn larger_than(value: &Value, bytes: usize) -> bool {
     let mut left = bytes;
     weigh(value, &mut left);
     left == 0
+}
+
+/// Keeps in mind which tools policy refuses the user, to be shown with their server.
+pub(super) fn note_policy(user: &UserServers, call: &CallItem, outcome: Outcome) {
+    let Some(target) = &call.target else { return };
+    match outcome {
+        Outcome::DeniedByPolicy => {
+            let failure = call.failure.clone();
+            let failure = failure.unwrap_or_else(|| {
+                let message = "policy denies this";
+                Failure::new(
+                    Layer::Pomerium,
+                    message,
+                    "Ask whoever runs the route for access.",
+                )
+            });
+            user.denied(&target.server, &target.tool, failure);
+        }
+        Outcome::Ok | Outcome::ToolError => user.allowed(&target.server, &target.tool),
+        Outcome::InvalidArguments
+        | Outcome::UnknownFunction
+        | Outcome::DeniedByUser
+        | Outcome::ApprovalRequired
+        | Outcome::Timeout
+        | Outcome::Cancelled
+        | Outcome::TokenExpired
+        | Outcome::NeedsConnect
+        | Outcome::Unavailable
+        | Outcome::ProtocolError
+        | Outcome::Limit
+        | Outcome::Unknown => {}
+    }
 }
 
 /// The structured log line of a call: who, what, how it ended; no arguments, results or tokens.

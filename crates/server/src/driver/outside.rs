@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use chat::{
-    event::{CancelBy, Event, ParkReason},
+    event::{CancelBy, Event, ParkReason, ServerState},
+    failure::Failure,
     ids::Sid,
     input::{Input, Refusal},
+    request::Owner,
 };
 
 use super::{Command, Driver, Report, timers};
-use crate::tokens::Session;
+use crate::{live::View, tokens::Session};
 
 impl Driver {
     pub(super) async fn command(&mut self, command: Command) {
@@ -121,16 +123,15 @@ impl Driver {
     pub(super) async fn report(&mut self, report: Report) {
         match report {
             Report::Progress(progress) => self.log.uncommitted(Event::CallProgress(progress)),
-            Report::Server(change) => {
+            Report::Server(mut change) => {
+                if change.state == ServerState::NeedsConnect {
+                    self.say_where_to_connect(&change.server, change.failure.as_mut());
+                }
                 if let Err(error) = self.log.record(vec![Event::ServerState(change)]).await {
                     self.log_lost(&error).await;
                 }
             }
-            Report::Catalogs(catalogs) => {
-                let toolbox = Arc::new(self.context.toolbox(catalogs.clone()));
-                self.offered = Some(catalogs);
-                self.feed(Input::CatalogReady(toolbox)).await;
-            }
+            Report::Catalogs(catalogs) => self.catalogs_loaded(catalogs).await,
             Report::Input(input) => self.call_input(input).await,
         }
     }
@@ -139,7 +140,7 @@ impl Driver {
         clippy::wildcard_enum_match_arm,
         reason = "the driver itself has a part in these only"
     )]
-    pub(super) async fn call_input(&mut self, input: Input) {
+    pub(super) async fn call_input(&mut self, mut input: Input) {
         let refused_for_token = match &input {
             Input::CallRefused { call, refusal, .. } => {
                 let running = self.calls.remove(call);
@@ -153,6 +154,17 @@ impl Driver {
             }
             _ => None,
         };
+        if let Input::CallRefused {
+            call,
+            refusal: Refusal::NeedsConnect,
+            failure,
+        } = &mut input
+        {
+            let transcript = |view: &View| view.transcript.call(*call)?.target.clone();
+            if let Some(target) = self.live.look(transcript) {
+                self.say_where_to_connect(&target.server, Some(failure));
+            }
+        }
         self.feed(input).await;
         let Some(running) = refused_for_token else {
             return;
@@ -164,6 +176,18 @@ impl Driver {
             self.owner_here(session).await;
         } else {
             self.session.recall_streams();
+        }
+    }
+
+    /// A program has no button: what its user has to open stands in the failure itself.
+    fn say_where_to_connect(&self, server: &str, failure: Option<&mut Failure>) {
+        if self.owned.owner() == Owner::Person {
+            return;
+        }
+        let user = self.context.servers.of(&self.owned.subject);
+        let url = user.get(server).and_then(|known| known.connect_url);
+        if let (Some(failure), Some(url)) = (failure, url) {
+            failure.advice = format!("Open {url} to connect the account, then ask again.");
         }
     }
 

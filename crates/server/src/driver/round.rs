@@ -3,12 +3,13 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use chat::{
-    event::{Delta, Event, ParkReason},
+    event::{Delta, Event, JsonObject, ParkReason},
     failure::{Failure, Layer, Retry, RoundFailure},
     ids::RoundId,
     input::{Input, Partial},
     message::ToolChoice,
-    prompt,
+    prompt::{self, Instructions},
+    tool::Catalog,
     toolbox::Toolbox,
     transcript::Transcript,
 };
@@ -29,9 +30,17 @@ pub(super) struct OpenRound {
 }
 
 impl Driver {
+    /// Loads the catalogs; a turn whose program wants no calls has none.
     pub(super) fn load_catalog(&self) {
+        if self.has_no_functions() {
+            let reports = self.reports.0.clone();
+            self.context.tasks.spawn(async move {
+                let _gone = reports.send(Report::Catalogs(Vec::new())).await;
+            });
+            return;
+        }
         let (context, session) = (Arc::clone(&self.context), Arc::clone(&self.session));
-        let (scope, reports) = (self.owned.conversation.clone(), self.reports.0.clone());
+        let (scope, reports) = (self.owned.scope(), self.reports.0.clone());
         let ended = self.ended.clone();
         self.context.tasks.spawn(async move {
             let load = async {
@@ -60,6 +69,9 @@ impl Driver {
     /// that went.
     pub(super) async fn catalogs_changed(&mut self) {
         let Some(before) = &self.offered else { return };
+        if self.has_no_functions() {
+            return;
+        }
         let user = self.context.servers.of(&self.owned.subject);
         let offered: Vec<_> = before.iter().map(|c| c.server.as_str()).collect();
         let catalogs = user.newest(&offered);
@@ -70,6 +82,22 @@ impl Driver {
             self.unpark(ParkReason::NeedsConnect, Some(server), None)
                 .await;
         }
+    }
+
+    fn has_no_functions(&self) -> bool {
+        let request = self.owned.request.as_ref();
+        request.is_some_and(|request| request.tool_choice == ToolChoice::None)
+    }
+
+    /// The catalogs are there: what the model is told of those that are not is settled too.
+    pub(super) async fn catalogs_loaded(&mut self, catalogs: Vec<Arc<Catalog>>) {
+        let owner = self.owned.owner();
+        self.note = self
+            .live
+            .look(|view| prompt::unusable(&view.transcript.servers, owner));
+        let toolbox = Arc::new(self.context.toolbox(catalogs.clone()));
+        self.offered = Some(catalogs);
+        self.feed(Input::CatalogReady(toolbox)).await;
     }
 
     /// The servers that a call waits to be connected, and that have become ready.
@@ -87,12 +115,19 @@ impl Driver {
         // Copied, so that readers need not wait until the request is put together.
         let this = self.live.look(|view| view.transcript.clone());
         let turns: Vec<&Transcript> = self.history.iter().chain([&this]).collect();
-        let messages = prompt::messages(&self.context.settings.system_prompt, &turns);
+        let instructions = Instructions {
+            system: &self.context.settings.system_prompt,
+            note: &self.note,
+        };
+        let messages = prompt::messages(instructions, &turns);
+        let none = JsonObject::new();
+        let asked = self.owned.request.as_ref();
         let request = RoundRequest {
             model: &self.owned.model,
             messages: &messages,
             toolbox,
             tool_choice,
+            parameters: asked.map_or(&none, |asked| &asked.parameters),
         };
         let context = tap::Context {
             peer: tap::Peer::Model,

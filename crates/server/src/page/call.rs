@@ -184,6 +184,7 @@ fn outcome_words(outcome: Outcome) -> (&'static str, &'static str, &'static str)
         Outcome::InvalidArguments => ("failed", "✗", "Not run: invalid arguments"),
         Outcome::UnknownFunction => ("failed", "✗", "Not run: no such function"),
         Outcome::DeniedByUser => ("stopped", "⊘", "Denied by you"),
+        Outcome::ApprovalRequired => ("failed", "✗", "Not run: approval needed"),
         Outcome::DeniedByPolicy => ("failed", "⊘", "Denied by policy"),
         Outcome::Timeout => ("failed", "✗", "Timed out"),
         Outcome::Cancelled => ("stopped", "■", "Stopped"),
@@ -213,7 +214,7 @@ fn failure(item: &CallItem) -> Option<Failure> {
         ),
         Outcome::DeniedByPolicy | Outcome::TokenExpired => (Layer::Pomerium, ""),
         Outcome::NeedsConnect | Outcome::Timeout | Outcome::Unavailable => (Layer::Server, ""),
-        Outcome::Limit => (Layer::Toolgate, ""),
+        Outcome::Limit | Outcome::ApprovalRequired => (Layer::Toolgate, ""),
         Outcome::Unknown => (
             Layer::Toolgate,
             "Check whether it had its effect before you run it again.",

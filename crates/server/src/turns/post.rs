@@ -7,9 +7,11 @@ use chat::{
     ids::{ConversationId, Subject, TurnId},
     input::Input,
     limits,
+    transcript::Transcript,
     turn::Turn,
 };
 use store::{NewTurn, OpenTurnError, Opened, TurnRow};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Running, Turns};
@@ -44,6 +46,19 @@ pub struct Posted {
     pub turn: TurnId,
 }
 
+/// A turn that was opened, and what it begins with.
+pub(super) struct Beginning {
+    pub(super) owned: Owned,
+    pub(super) opened: Opened,
+    /// When it was opened, milliseconds since 1970.
+    pub(super) at: i64,
+    pub(super) started: TurnStarted,
+    /// The turns before it, oldest first.
+    pub(super) history: Vec<Transcript>,
+    /// Cancelled when the connection that the turn belongs to goes away.
+    pub(super) owner_gone: Option<CancellationToken>,
+}
+
 impl Turns {
     /// Begins a turn with a message of a user's.
     pub async fn post(
@@ -54,7 +69,7 @@ impl Turns {
         check(&post)?;
         let (subject, store) = (&session.subject, &self.context.store);
         if let Some((turn, conversation)) = store.posted(subject, &post.message_id).await? {
-            return Ok(Posted { conversation, turn });
+            return posted(turn, conversation);
         }
         let model = self.model().await?;
         let (turns, session) = (Arc::clone(self), Arc::clone(session));
@@ -80,13 +95,15 @@ impl Turns {
         let owned = Owned {
             turn: TurnId(Uuid::now_v7().to_string()),
             subject: subject.clone(),
-            conversation: conversation.clone(),
+            conversation: Some(conversation.clone()),
             model,
+            request: None,
         };
         let started = TurnStarted {
-            conversation,
+            conversation: Some(conversation.clone()),
             parent: path.last().map(|row| row.turn.clone()),
             message: post.message,
+            request: None,
             model: owned.model.clone(),
             sid: session.sid.clone(),
         };
@@ -101,15 +118,24 @@ impl Turns {
         let opened = match self.context.store.open_turn(new).await {
             Ok(opened) => opened,
             Err(OpenTurnError::Duplicate { turn, conversation }) => {
-                return Ok(Posted { conversation, turn });
+                return posted(turn, conversation);
             }
             Err(error) => return Err(refused(error)),
         };
         let posted = Posted {
-            conversation: owned.conversation.clone(),
+            conversation,
             turn: owned.turn.clone(),
         };
-        self.drive(session, owned, opened, (at, started, path));
+        let history = path.into_iter().map(|row| row.transcript).collect();
+        let beginning = Beginning {
+            owned,
+            opened,
+            at,
+            started,
+            history,
+            owner_gone: None,
+        };
+        self.drive(session, beginning);
         Ok(posted)
     }
 
@@ -127,13 +153,20 @@ impl Turns {
         Ok((conversation.clone(), path))
     }
 
-    fn drive(
+    /// Begins to drive a turn that was opened.
+    pub(super) fn drive(
         self: &Arc<Self>,
         session: &Arc<Session>,
-        owned: Owned,
-        opened: Opened,
-        (at, started, path): (i64, TurnStarted, Vec<TurnRow>),
-    ) {
+        beginning: Beginning,
+    ) -> Arc<Running> {
+        let Beginning {
+            owned,
+            opened,
+            at,
+            started,
+            history,
+            owner_gone,
+        } = beginning;
         let event = Event::TurnStarted(started.clone());
         let first = Logged {
             seq: opened.seq,
@@ -146,16 +179,19 @@ impl Turns {
             session: Arc::clone(session),
             live: Arc::clone(&running.live),
             commands,
-            history: path.into_iter().map(|row| row.transcript).collect(),
+            history,
             epoch: opened.epoch,
             seq: opened.seq,
+            owner_gone,
         };
         let engine = Turn::new(self.context.settings.limits);
         let driver = Driver::new(Arc::clone(&self.context), begin, engine);
-        self.run(running, driver.start(Input::Start(started)));
+        self.run(Arc::clone(&running), driver.start(Input::Start(started)));
+        running
     }
 
-    fn room_for(&self, subject: &Subject) -> Result<(), Problem> {
+    /// Refuses one turn more than may run at once.
+    pub(super) fn room_for(&self, subject: &Subject) -> Result<(), Problem> {
         let settings = &self.context.settings;
         if self.context.shutdown.is_cancelled() {
             return Err(Problem::shutting_down());
@@ -184,6 +220,13 @@ impl Turns {
     }
 }
 
+/// Where a message ended up that was posted before.
+fn posted(turn: TurnId, conversation: Option<ConversationId>) -> Result<Posted, Problem> {
+    let taken = || Problem::conflict("The `message_id` is that of a turn of the API.");
+    let conversation = conversation.ok_or_else(taken)?;
+    Ok(Posted { conversation, turn })
+}
+
 fn check(post: &Post) -> Result<(), Problem> {
     if post.message.trim().is_empty() {
         return Err(Problem::bad_request("The message is empty."));
@@ -205,7 +248,7 @@ fn check(post: &Post) -> Result<(), Problem> {
     Ok(())
 }
 
-fn refused(error: OpenTurnError) -> Problem {
+pub(super) fn refused(error: OpenTurnError) -> Problem {
     match error {
         OpenTurnError::NotFound => Problem::not_found("conversation"),
         // A duplicate has found its turn before it comes here.

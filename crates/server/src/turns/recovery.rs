@@ -94,15 +94,16 @@ impl Turns {
             }
             Err(error) => return Err(error),
         };
-        let path = store
-            .turns(&open.subject, &open.conversation)
-            .await?
-            .unwrap_or_default();
+        let path = match &open.conversation {
+            Some(conversation) => store.turns(&open.subject, conversation).await?,
+            None => None,
+        };
+        let path = path.unwrap_or_default();
         let before = path.into_iter().take_while(|row| row.turn != open.turn);
         let history = before.map(|row| row.transcript).collect();
         let live = Live::new(&log);
         let started = live.look(|view| view.transcript.started.clone());
-        let Some(TurnStarted { model, .. }) = started else {
+        let Some(TurnStarted { model, request, .. }) = started else {
             return Ok(());
         };
         let owned = Owned {
@@ -110,6 +111,7 @@ impl Turns {
             subject: open.subject.clone(),
             conversation: open.conversation.clone(),
             model,
+            request,
         };
         let limits = self.context.settings.limits;
         let (engine, effects) = Turn::replay(limits, log.iter().map(|logged| &logged.event));
@@ -124,6 +126,8 @@ impl Turns {
             history,
             epoch: taken.epoch,
             seq: taken.seq,
+            // That of an API turn ended with the process: the turn ends as well.
+            owner_gone: None,
         };
         let driver = Driver::new(Arc::clone(&self.context), begin, engine);
         tracing::info!(turn = %open.turn, "a turn is taken up again");

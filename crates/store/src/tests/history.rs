@@ -297,7 +297,7 @@ async fn another_user_finds_nothing() {
         // A parent in another user's conversation, too.
         let mut post = following("u", "t", 3_000);
         post.subject = ben();
-        post.started.conversation = "c-ben".into();
+        post.started.conversation = Some("c-ben".into());
         let refused = db.store.open_turn(post).await;
         assert!(
             matches!(refused, Err(OpenTurnError::WrongParent)),

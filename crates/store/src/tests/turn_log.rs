@@ -340,7 +340,7 @@ async fn a_parent_is_a_turn_of_the_conversation() {
     db.open_turn("t").await;
     db.append("t", 1, vec![finished()]).await.unwrap();
     let mut elsewhere = following("u", "t", 3_000);
-    elsewhere.started.conversation = "d".into();
+    elsewhere.started.conversation = Some("d".into());
     for new in [
         following("u", "nowhere", 3_000),
         following("u", "u", 3_000),

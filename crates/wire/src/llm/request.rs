@@ -18,7 +18,18 @@ pub(super) struct Request {
     tools: Option<Box<RawValue>>,
     messages: Vec<Sent>,
     tool_choice: ToolChoice,
+    parameters: Map<String, Value>,
 }
+
+/// What a request is made of: no parameter takes its place.
+const OURS: [&str; 6] = [
+    "model",
+    "stream",
+    "stream_options",
+    "tools",
+    "messages",
+    "tool_choice",
+];
 
 /// One message, without and, if it has some, with its reasoning.
 #[derive(Debug)]
@@ -57,12 +68,18 @@ impl Request {
             messages,
             toolbox,
             tool_choice,
+            parameters,
         } = request;
+        let ours = |key: &str| OURS.contains(&key);
+        let parameters = parameters.iter().filter(|(key, _)| !ours(key));
         Ok(Self {
             model: model.to_owned(),
             tools: tools(toolbox)?,
             messages: messages.iter().map(Sent::new).collect::<Result<_, _>>()?,
             tool_choice,
+            parameters: parameters
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
         })
     }
 
@@ -82,6 +99,7 @@ impl Serialize for Body<'_> {
             tools,
             messages,
             tool_choice,
+            parameters,
         } = self.request;
         let messages: Vec<&RawValue> = messages.iter().map(|m| m.sent(self.reasoning)).collect();
         let mut body = serializer.serialize_map(None)?;
@@ -89,6 +107,9 @@ impl Serialize for Body<'_> {
         body.serialize_entry("stream", &true)?;
         if self.usage == UsageWanted::Yes {
             body.serialize_entry("stream_options", &json!({ "include_usage": true }))?;
+        }
+        for (key, value) in parameters {
+            body.serialize_entry(key, value)?;
         }
         if let Some(tools) = tools {
             body.serialize_entry("tools", tools)?;
@@ -118,6 +139,12 @@ impl Sent {
                 "name": legal_name(name),
                 "content": content,
             }),
+            Message::Given(message) => {
+                return Ok(Self {
+                    plain: raw(message)?,
+                    with_reasoning: None,
+                });
+            }
             Message::Assistant(message) => return Self::assistant(message),
         };
         Ok(Self {

@@ -152,6 +152,7 @@ fn ask_with(client: &ModelClient, messages: &[Message]) -> Round {
         messages,
         toolbox: &toolbox,
         tool_choice: ToolChoice::Auto,
+        parameters: &serde_json::Map::new(),
     };
     client.round(request, Context::default())
 }

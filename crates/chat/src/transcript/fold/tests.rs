@@ -24,9 +24,10 @@ impl Told {
             log: Vec::new(),
         };
         let started = TurnStarted {
-            conversation: ConversationId::from("c"),
+            conversation: Some(ConversationId::from("c")),
             parent: None,
             message: "Sales by year?".to_owned(),
+            request: None,
             model: "m".to_owned(),
             sid: Sid::from("s"),
         };

@@ -12,8 +12,10 @@ proptest! {
 
     /// The world checks each effect as it comes and each log at its end.
     #[test]
-    fn every_turn_keeps_the_contract_and_ends(limits in limits(), steps in vec(step(), 20..200)) {
-        let mut world = World::new(limits);
+    fn every_turn_keeps_the_contract_and_ends(
+        limits in limits(), owner in owner(), steps in vec(step(), 20..200),
+    ) {
+        let mut world = World::new(limits, owner);
         for step in &steps {
             world.step(step);
         }
@@ -28,8 +30,10 @@ proptest! {
 
     /// Wherever its log ends, a turn goes on from there, and starts nothing that it has started.
     #[test]
-    fn a_turn_can_be_taken_up_after_any_append(limits in limits(), steps in vec(step(), 10..80)) {
-        let mut world = World::new(limits);
+    fn a_turn_can_be_taken_up_after_any_append(
+        limits in limits(), owner in owner(), steps in vec(step(), 10..80),
+    ) {
+        let mut world = World::new(limits, owner);
         for step in &steps {
             world.step(step);
         }
@@ -82,7 +86,15 @@ fn check_limits(limits: TurnLimits, log: &[Event]) {
 fn limits() -> impl Strategy<Value = TurnLimits> {
     let rounds = prop_oneof![1 => 1..3_u32, 7 => 4..16_u32];
     let calls = prop_oneof![1 => 1..10_u32, 7 => 40..120_u32];
-    (rounds, calls).prop_map(|(rounds, calls)| TurnLimits { rounds, calls })
+    (rounds, calls).prop_map(|(rounds, calls)| TurnLimits {
+        rounds,
+        calls,
+        ..TurnLimits::default()
+    })
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    prop_oneof![2 => Just(Owner::Person), 1 => Just(Owner::Connection)]
 }
 
 /// What happens most is what keeps a turn going, so that the rest meets turns with much under way.
@@ -177,5 +189,9 @@ fn said() -> impl Strategy<Value = Answer> {
 }
 
 fn by() -> impl Strategy<Value = CancelBy> {
-    prop_oneof![Just(CancelBy::User), Just(CancelBy::Recovery)]
+    prop_oneof![
+        Just(CancelBy::User),
+        Just(CancelBy::Connection),
+        Just(CancelBy::Recovery),
+    ]
 }

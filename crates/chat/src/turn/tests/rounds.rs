@@ -189,6 +189,7 @@ fn the_last_round_may_not_call() {
     let mut conversation = Conversation::asking_within(TurnLimits {
         rounds: 2,
         calls: 128,
+        ..TurnLimits::default()
     });
     conversation.on(calls_for(1, &["alpha__free"]));
     is(
@@ -204,6 +205,7 @@ fn a_model_that_calls_in_its_last_round_gets_nothing_run() {
     let mut conversation = Conversation::asking_within(TurnLimits {
         rounds: 1,
         calls: 128,
+        ..TurnLimits::default()
     });
     is(
         &conversation.on(calls_for(1, &["alpha__free", "beta__asked"])),
@@ -217,6 +219,7 @@ fn the_round_after_the_last_call_may_not_call() {
     let mut conversation = Conversation::asking_within(TurnLimits {
         rounds: 32,
         calls: 2,
+        ..TurnLimits::default()
     });
     is(
         &conversation.on(calls_for(1, &["alpha__free", "alpha__free", "alpha__free"])),

@@ -95,10 +95,11 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(limits: TurnLimits) -> Self {
-        let mut world = Self::of(limits, vec![Event::TurnStarted(started())]);
+    pub(super) fn new(limits: TurnLimits, owner: Owner) -> Self {
+        let started = started_by(owner);
+        let mut world = Self::of(limits, vec![Event::TurnStarted(started.clone())]);
         world.turn = Turn::new(limits);
-        world.on(Input::Start(started()));
+        world.on(Input::Start(started));
         world
     }
 
@@ -238,6 +239,9 @@ impl World {
             "no request outlives the turn"
         );
         check_calls(&self.log);
+        if self.told.owner == Owner::Connection {
+            check_waits_for_nobody(&self.log);
+        }
         self.check_sendable();
         let (_, effects) = Turn::replay(self.limits, &self.log);
         assert_eq!(effects, []);
@@ -578,6 +582,23 @@ fn recorded_start_of(event: &Event) -> Option<CallId> {
     match event {
         Event::CallStarted { call, .. } => Some(*call),
         _ => None,
+    }
+}
+
+/// An API turn never waits for a person.
+fn check_waits_for_nobody(log: &[Event]) {
+    for event in log {
+        assert!(
+            !matches!(
+                event,
+                Event::QuestionAsked { .. }
+                    | Event::CallParked {
+                        reason: ParkReason::NeedsConnect,
+                        ..
+                    }
+            ),
+            "{event:?}"
+        );
     }
 }
 

@@ -3,11 +3,21 @@ use chat::{event::Target, policy::Policy, toolbox::Function};
 use super::*;
 
 fn body(messages: &[Message], toolbox: &Toolbox, tool_choice: ToolChoice) -> String {
+    with_parameters(messages, toolbox, tool_choice, &Map::new())
+}
+
+fn with_parameters(
+    messages: &[Message],
+    toolbox: &Toolbox,
+    tool_choice: ToolChoice,
+    parameters: &Map<String, Value>,
+) -> String {
     let request = RoundRequest {
         model: "m",
         messages,
         toolbox,
         tool_choice,
+        parameters,
     };
     let request = Request::new(request).unwrap();
     let body = Body {
@@ -157,4 +167,43 @@ fn extras_go_back_verbatim_and_cannot_replace_our_fields() {
     assert_eq!(message.sent(Reasoning::Omitted).get(), plain);
     let echoed = plain.replace(r#""role""#, r#""reasoning_content":"r","role""#);
     assert_eq!(message.sent(Reasoning::Echoed).get(), echoed);
+}
+
+#[test]
+fn parameters_pass_and_change_nothing_of_the_request_itself() {
+    let parameters = json!({
+        "temperature": 0.5,
+        "model": "another",
+        "stream": false,
+        "messages": [],
+        "tools": [],
+        "tool_choice": "required",
+        "stream_options": null,
+        "stop": ["\n"],
+    });
+    let parameters = parameters.as_object().unwrap();
+    let messages = [Message::User("Hi".to_owned())];
+    let none = Toolbox::default();
+    assert_eq!(
+        with_parameters(&messages, &none, ToolChoice::Auto, parameters),
+        r#"{"model":"m","stream":true,"stream_options":{"include_usage":true},"stop":["\n"],"temperature":0.5,"messages":[{"content":"Hi","role":"user"}]}"#
+    );
+}
+
+#[test]
+fn what_a_caller_gave_passes_as_it_is() {
+    let given = json!({
+        "role": "developer",
+        "name": "operator",
+        "content": [{ "type": "image_url", "image_url": { "url": "data:image/png;base64,AA==" } }],
+        "x_vendor": { "a": [1, null] },
+    });
+    let given = Message::Given(given.as_object().unwrap().clone());
+    let body = body(&[given], &Toolbox::default(), ToolChoice::Auto);
+    assert!(
+        body.ends_with(
+            r#""messages":[{"content":[{"image_url":{"url":"data:image/png;base64,AA=="},"type":"image_url"}],"name":"operator","role":"developer","x_vendor":{"a":[1,null]}}]}"#
+        ),
+        "{body}"
+    );
 }

@@ -23,9 +23,10 @@ pub(super) fn delta(round: u32, offset: usize, text: &str) -> Delta {
 
 pub(super) fn started() -> Event {
     Event::TurnStarted(TurnStarted {
-        conversation: "c".into(),
+        conversation: Some("c".into()),
         parent: None,
         message: "<b>Sales</b> by \"year\"?".to_owned(),
+        request: None,
         model: "scripted".to_owned(),
         sid: "s".into(),
     })
