@@ -17,7 +17,7 @@ use wire::{
 use crate::{
     config::Config,
     context::{Context, Settings},
-    identity::Verifier,
+    identity::{Authority, Verifier},
     page,
     servers::{Known, Servers, Setup},
     streams::Streams,
@@ -50,12 +50,12 @@ pub struct App {
     /// The running turns.
     pub turns: Arc<Turns>,
     /// Says who a caller is.
-    pub verifier: Verifier,
+    pub authority: Authority,
     /// The open event streams.
     pub streams: Streams,
     /// What the pages share.
     pub page: page::Shared,
-    /// The origin of the page.
+    /// The origin of the page; of one that stands alone the address it listens on.
     pub public_url: Url,
     /// How long an External Token lives.
     pub token_life: Duration,
@@ -93,6 +93,9 @@ pub enum SetupError {
     /// The way out.
     #[error("the HTTP client cannot be set up: {0}")]
     Http(#[from] wire::http::SetupError),
+    /// The address of a Toolgate that stands alone.
+    #[error("TOOLGATE_LISTEN: {0}")]
+    Listen(#[from] url::ParseError),
     /// The database.
     #[error("TOOLGATE_DATABASE_URL: {0}")]
     Store(#[from] OpenError),
@@ -116,7 +119,11 @@ impl App {
             tasks: tasks.clone(),
             shutdown: stops.wires.clone(),
         })?;
-        let pomerium = Pomerium::new(http.clone(), config.public_url.clone());
+        for server in &config.servers {
+            http.name_configured_host(server.url.host_str().unwrap_or_default());
+        }
+        let public_url = config.public_url.clone();
+        let pomerium = public_url.map(|url| Pomerium::new(http.clone(), url));
         let model = ModelClient::new(
             http.clone(),
             Endpoint {
@@ -137,8 +144,11 @@ impl App {
         let context = Arc::new(Context {
             store: Store::open(&config.database_url, tasks).await?,
             model,
-            servers: Arc::new(Servers::new(pomerium.clone(), setup)),
-            sessions: Sessions::default(),
+            servers: Arc::new(Servers::new(pomerium.clone(), &config.servers, setup)),
+            sessions: match &pomerium {
+                Some(_) => Sessions::default(),
+                None => Sessions::lasting(),
+            },
             settings: Settings::of(config),
             tasks: tasks.clone(),
             shutdown: stops.work.clone(),
@@ -146,10 +156,14 @@ impl App {
         Ok(Self {
             turns: Arc::new(Turns::new(Arc::clone(&context), config.model.clone())),
             context,
-            verifier: Verifier::new(pomerium, config.public_host()),
+            authority: pomerium.map_or(Authority::Local, |pomerium| {
+                // Without a host no assertion would verify.
+                let host = config.public_host().unwrap_or_default();
+                Authority::Pomerium(Verifier::new(pomerium, host))
+            }),
             streams: Streams::default(),
             page: page::Shared::default(),
-            public_url: config.public_url.clone(),
+            public_url: own_url(config)?,
             token_life: config.token_life,
         })
     }
@@ -248,6 +262,14 @@ impl App {
             tracing::warn!("not every MCP session was closed; their servers will forget them");
         }
         self.context.store.close().await;
+    }
+}
+
+/// The public URL; of a Toolgate that stands alone the address it listens on.
+fn own_url(config: &Config) -> Result<Url, SetupError> {
+    match &config.public_url {
+        Some(url) => Ok(url.clone()),
+        None => Ok(format!("http://{}", config.listen).parse()?),
     }
 }
 

@@ -1,19 +1,20 @@
 //! Settings: read once at start, from the environment and `toolgate.toml`, and nowhere else.
 
 mod reach;
+mod reader;
+mod servers;
 mod source;
 
-use std::{net::SocketAddr, path::PathBuf, str::FromStr, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use chat::{limits, policy::ApprovalMode, prompt};
 use secrecy::SecretString;
 use url::Url;
 
 pub use reach::{Reach, logins_directory};
-pub use source::{Layered, Source};
-
-/// The longest duration that can be set: a week.
-const LONGEST: Duration = Duration::from_hours(7 * 24);
+use reader::{Reader, http_url, invalid};
+pub use servers::ConfiguredServer;
+pub use source::{Layered, Source, unknown_in_environment};
 
 /// Everything an operator can set.
 ///
@@ -23,12 +24,18 @@ const LONGEST: Duration = Duration::from_hours(7 * 24);
 pub struct Config {
     /// Where the page and the API listen. `127.0.0.1:3000`.
     pub listen: SocketAddr,
-    /// The origin that people open: the client route's `from`.
-    pub public_url: Url,
+    /// Where `/livez` and `/readyz` listen, and never through Pomerium. `127.0.0.1:3001`.
+    pub admin_listen: SocketAddr,
+    /// The origin that people open: the client route's `from`. Without it Toolgate stands alone:
+    /// it serves one person, on this machine.
+    pub public_url: Option<Url>,
     /// `host:port` to dial for Pomerium's route hosts when DNS would not lead there.
     pub pomerium_addr: Option<String>,
     /// A file of extra root certificates, PEM.
     pub ca_file: Option<PathBuf>,
+    /// `TOOLGATE_MCP_SERVERS` and the tables `[servers.NAME]`: servers beside those that Pomerium
+    /// lists.
+    pub servers: Vec<ConfiguredServer>,
     /// The largest MCP request sent, bytes. 1,048,576; at most the smallest `max_request_bytes`
     /// of the Pomerium routes, or tool policy would not see the request.
     pub mcp_max_request_bytes: usize,
@@ -60,6 +67,8 @@ pub struct Config {
     pub result_shown_bytes: usize,
     /// How long Pomerium's External Tokens live; only tests have reason to change it. 300 s.
     pub token_life: Duration,
+    /// How long running turns go on after SIGTERM before they are put down; 0 is not at all. 25 s.
+    pub drain: Duration,
     /// Where conversations are kept. `sqlite://toolgate.db`.
     pub database_url: String,
 }
@@ -88,9 +97,11 @@ pub enum ConfigError {
 /// The keys there are, as environment variables.
 pub const KEYS: &[&str] = &[
     "TOOLGATE_LISTEN",
+    "TOOLGATE_ADMIN_LISTEN",
     "TOOLGATE_PUBLIC_URL",
     "TOOLGATE_POMERIUM_ADDR",
     "TOOLGATE_CA_FILE",
+    "TOOLGATE_MCP_SERVERS",
     "TOOLGATE_MCP_MAX_REQUEST_BYTES",
     "OPENAI_BASE_URL",
     "OPENAI_API_KEY",
@@ -107,6 +118,7 @@ pub const KEYS: &[&str] = &[
     "TOOLGATE_ROUND_IDLE",
     "TOOLGATE_RESULT_SHOWN_BYTES",
     "TOOLGATE_TOKEN_LIFE",
+    "TOOLGATE_DRAIN",
     "TOOLGATE_DATABASE_URL",
 ];
 
@@ -114,13 +126,12 @@ impl Config {
     /// Reads every setting from `source`.
     pub fn read(source: &dyn Source) -> Result<Self, ConfigError> {
         let read = Reader { source };
+        let public_url = public_url(&read)?;
         Ok(Self {
-            listen: read.or(
-                "TOOLGATE_LISTEN",
-                "127.0.0.1:3000",
-                "an address such as 0.0.0.0:3000",
-            )?,
-            public_url: public_url(&read)?,
+            listen: listen(&read, public_url.as_ref())?,
+            admin_listen: admin_listen(source)?,
+            servers: servers::read(&read, public_url.as_ref())?,
+            public_url,
             pomerium_addr: read.pomerium_addr()?,
             ca_file: read.text("TOOLGATE_CA_FILE").map(PathBuf::from),
             mcp_max_request_bytes: read.positive("TOOLGATE_MCP_MAX_REQUEST_BYTES", 1 << 20)?,
@@ -141,25 +152,49 @@ impl Config {
             result_shown_bytes: read
                 .positive("TOOLGATE_RESULT_SHOWN_BYTES", limits::RESULT_SHOWN_BYTES)?,
             token_life: read.duration("TOOLGATE_TOKEN_LIFE", Duration::from_mins(5))?,
+            drain: read.duration_or_zero("TOOLGATE_DRAIN", Duration::from_secs(25))?,
             database_url: database_url(&read)?,
         })
     }
 
-    /// The host of the public URL: the assertion's audience.
-    pub fn public_host(&self) -> &str {
-        self.public_url.host_str().unwrap_or_default()
+    /// The host of the public URL, if there is one: the assertion's audience.
+    pub fn public_host(&self) -> Option<&str> {
+        self.public_url.as_ref()?.host_str()
     }
 }
 
-fn public_url(read: &Reader<'_>) -> Result<Url, ConfigError> {
+/// Where the admin port listens: all that `toolgate healthcheck` needs to know.
+pub fn admin_listen(source: &dyn Source) -> Result<SocketAddr, ConfigError> {
+    let wanted = "an address such as 127.0.0.1:3001";
+    Reader { source }.or("TOOLGATE_ADMIN_LISTEN", "127.0.0.1:3001", wanted)
+}
+
+fn listen(read: &Reader<'_>, public_url: Option<&Url>) -> Result<SocketAddr, ConfigError> {
+    let key = "TOOLGATE_LISTEN";
+    let wanted = "an address such as 0.0.0.0:3000";
+    let address: SocketAddr = read.or(key, "127.0.0.1:3000", wanted)?;
+    if public_url.is_none() && !address.ip().is_loopback() {
+        let problem = format!(
+            "{address} can be reached from other machines, but without TOOLGATE_PUBLIC_URL \
+             Toolgate serves whoever reaches it as its one user. Set TOOLGATE_PUBLIC_URL to the \
+             `from` of Toolgate's route in Pomerium, or listen on 127.0.0.1."
+        );
+        return Err(invalid(key, problem));
+    }
+    Ok(address)
+}
+
+fn public_url(read: &Reader<'_>) -> Result<Option<Url>, ConfigError> {
     let key = "TOOLGATE_PUBLIC_URL";
     let Some(text) = read.text(key) else {
-        return Err(invalid(
-            key,
-            "not set. Set it to the address people open, the `from` of Toolgate's route in \
-             Pomerium, such as https://chat.example.com. (Standalone mode, without Pomerium, is \
-             still to come.)",
-        ));
+        if read.text("TOOLGATE_POMERIUM_ADDR").is_some() {
+            return Err(invalid(
+                key,
+                "not set, though TOOLGATE_POMERIUM_ADDR is. Set it to the address people open, \
+                 the `from` of Toolgate's route in Pomerium, such as https://chat.example.com.",
+            ));
+        }
+        return Ok(None);
     };
     let url = http_url(key, &text)?;
     if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
@@ -168,7 +203,7 @@ fn public_url(read: &Reader<'_>) -> Result<Url, ConfigError> {
             "must be an origin without path, such as https://chat.example.com",
         ));
     }
-    Ok(url)
+    Ok(Some(url))
 }
 
 fn base_url(read: &Reader<'_>) -> Result<Url, ConfigError> {
@@ -177,20 +212,6 @@ fn base_url(read: &Reader<'_>) -> Result<Url, ConfigError> {
         .text(key)
         .unwrap_or_else(|| "https://api.openai.com/v1".to_owned());
     http_url(key, &text)
-}
-
-fn http_url(key: &str, text: &str) -> Result<Url, ConfigError> {
-    let url = Url::parse(text).map_err(|e| invalid(key, format!("{text:?} is no URL: {e}")))?;
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(invalid(
-            key,
-            format!("{text:?} must begin with https:// or http://"),
-        ));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid(key, "must not hold a user name or password"));
-    }
-    Ok(url)
 }
 
 fn approval(read: &Reader<'_>) -> Result<ApprovalMode, ConfigError> {
@@ -222,116 +243,6 @@ fn database_url(read: &Reader<'_>) -> Result<String, ConfigError> {
     }
 }
 
-/// Reads single values and says which key was wrong.
-struct Reader<'a> {
-    source: &'a dyn Source,
-}
-
-impl Reader<'_> {
-    /// The value, trimmed; an empty one counts as not set.
-    fn text(&self, key: &str) -> Option<String> {
-        let value = self.source.get(key)?;
-        let value = value.trim();
-        (!value.is_empty()).then(|| value.to_owned())
-    }
-
-    fn or<T: FromStr>(&self, key: &str, default: &str, wanted: &str) -> Result<T, ConfigError> {
-        let text = self.text(key).unwrap_or_else(|| default.to_owned());
-        text.parse()
-            .map_err(|_| invalid(key, format!("{text:?} is not {wanted}")))
-    }
-
-    fn positive<T>(&self, key: &str, default: T) -> Result<T, ConfigError>
-    where
-        T: FromStr + Default + PartialOrd,
-    {
-        let Some(text) = self.text(key) else {
-            return Ok(default);
-        };
-        match text.parse::<T>() {
-            Ok(value) if value > T::default() => Ok(value),
-            _ => Err(invalid(
-                key,
-                format!("{text:?} is not a whole number above 0"),
-            )),
-        }
-    }
-
-    fn duration(&self, key: &str, default: Duration) -> Result<Duration, ConfigError> {
-        let Some(text) = self.text(key) else {
-            return Ok(default);
-        };
-        parse_duration(&text).ok_or_else(|| {
-            invalid(
-                key,
-                format!(
-                    "{text:?} is not a duration from 1ms to 168h, such as 500ms, 90s, 30m or 1h"
-                ),
-            )
-        })
-    }
-
-    fn secret(&self, key: &str) -> Result<Option<SecretString>, ConfigError> {
-        let file_key = format!("{key}_FILE");
-        let value = match (self.text(key), self.text(&file_key)) {
-            (Some(_), Some(_)) => return Err(invalid(key, format!("set as well as {file_key}"))),
-            (Some(value), None) => value,
-            (None, None) => return Ok(None),
-            (None, Some(path)) => std::fs::read_to_string(&path)
-                .map_err(|e| invalid(&file_key, format!("cannot read {path}: {e}")))?
-                .trim()
-                .to_owned(),
-        };
-        if value.chars().any(|c| c.is_control() || !c.is_ascii()) {
-            return Err(invalid(
-                key,
-                "holds characters that cannot stand in a header",
-            ));
-        }
-        Ok((!value.is_empty()).then(|| SecretString::from(value)))
-    }
-
-    fn pomerium_addr(&self) -> Result<Option<String>, ConfigError> {
-        let key = "TOOLGATE_POMERIUM_ADDR";
-        let Some(text) = self.text(key) else {
-            return Ok(None);
-        };
-        let port = text.rsplit_once(':').and_then(|(host, port)| {
-            (!host.is_empty() && !host.contains('/'))
-                .then_some(port)?
-                .parse::<u16>()
-                .ok()
-        });
-        match port {
-            Some(1..) => Ok(Some(text)),
-            Some(0) | None => Err(invalid(key, format!("{text:?} is not host:port"))),
-        }
-    }
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u64 = number.parse().ok()?;
-    let duration = match unit.trim() {
-        "ms" => Duration::from_millis(number),
-        "" | "s" => Duration::from_secs(number),
-        "m" => Duration::from_secs(number.checked_mul(60)?),
-        "h" => Duration::from_secs(number.checked_mul(3600)?),
-        _ => return None,
-    };
-    (!duration.is_zero() && duration <= LONGEST).then_some(duration)
-}
-
-fn invalid(key: &str, problem: impl Into<String>) -> ConfigError {
-    ConfigError::Invalid {
-        key: key.to_owned(),
-        problem: problem.into(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -355,18 +266,35 @@ mod tests {
         assert_eq!(config.openai_base_url.as_str(), "https://api.openai.com/v1");
         assert_eq!(config.approval, ApprovalMode::Unsafe);
         assert_eq!(config.database_url, "sqlite://toolgate.db");
-        assert_eq!(config.public_host(), "chat.example.com");
+        assert_eq!(config.public_host(), Some("chat.example.com"));
+        assert_eq!(config.admin_listen.to_string(), "127.0.0.1:3001");
+        assert_eq!(config.drain, Duration::from_secs(25));
+        let drain = read(&[("TOOLGATE_DRAIN", "0s")]).unwrap().drain;
+        assert_eq!(drain, Duration::ZERO);
+    }
+
+    fn alone(pairs: &[(&str, &str)]) -> Result<Config, String> {
+        let pairs = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let map: HashMap<String, String> = pairs.collect();
+        Config::read(&map).map_err(|e| e.to_string())
     }
 
     #[test]
-    fn without_a_public_url_the_error_says_what_to_do() {
-        let none = HashMap::<String, String>::new();
-        let error = Config::read(&none).unwrap_err().to_string();
-        assert!(
-            error.starts_with("TOOLGATE_PUBLIC_URL: not set."),
-            "{error}"
-        );
-        assert!(error.contains("tandalone mode"), "{error}");
+    fn without_a_public_url_it_listens_to_this_machine_only() {
+        for beyond in ["0.0.0.0:3000", "[::]:3000", "192.168.1.2:80"] {
+            let error = alone(&[("TOOLGATE_LISTEN", beyond)]).map(|_| ());
+            let error = error.unwrap_err();
+            assert!(error.starts_with("TOOLGATE_LISTEN: "), "{error}");
+            assert!(error.contains("TOOLGATE_PUBLIC_URL"), "{error}");
+        }
+        let config = alone(&[("TOOLGATE_LISTEN", "[::1]:3000")]).unwrap();
+        assert_eq!(config.public_url, None);
+
+        let forgotten = alone(&[("TOOLGATE_POMERIUM_ADDR", "pomerium:443")]).map(|_| ());
+        let error = forgotten.unwrap_err();
+        assert!(error.starts_with("TOOLGATE_PUBLIC_URL: not set"), "{error}");
     }
 
     #[test]
@@ -399,17 +327,5 @@ mod tests {
     fn a_secret_never_shows_in_debug() {
         let config = read(&[("OPENAI_API_KEY", "sk-very-secret")]).unwrap();
         assert!(!format!("{config:?}").contains("very-secret"));
-    }
-
-    #[test]
-    fn durations_have_units() {
-        for (text, seconds) in [("90", 90), ("90s", 90), ("2m", 120), ("1h", 3600)] {
-            assert_eq!(
-                parse_duration(text),
-                Some(Duration::from_secs(seconds)),
-                "{text}"
-            );
-        }
-        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
     }
 }

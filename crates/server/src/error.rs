@@ -219,6 +219,24 @@ impl Problem {
             .advise("Use the page itself, or send `Content-Type: application/json` from a program.")
     }
 
+    /// 421: the request asks for a host that this machine is not, standing alone.
+    pub fn misdirected() -> Self {
+        let message = "Toolgate runs without Pomerium, for this machine only, and the request \
+                       asks for another host.";
+        Self::new(StatusCode::MISDIRECTED_REQUEST, "misdirected", message)
+            .advise("Open it as localhost or 127.0.0.1, or set TOOLGATE_PUBLIC_URL.")
+    }
+
+    /// 403: the request came through a proxy, and nothing says who it is from.
+    pub fn proxied() -> Self {
+        let message = "Toolgate runs without Pomerium, for this machine only, and the request \
+                       came through a proxy.";
+        Self::new(StatusCode::FORBIDDEN, "proxied", message).advise(
+            "Set TOOLGATE_PUBLIC_URL to the `from` of Toolgate's route in Pomerium, so that it \
+             serves everybody as who they are.",
+        )
+    }
+
     /// 503: Toolgate is being shut down.
     pub fn shutting_down() -> Self {
         let message = "Toolgate is restarting.";

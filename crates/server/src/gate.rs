@@ -13,8 +13,8 @@ use secrecy::SecretString;
 use crate::{
     app::{App, AppState},
     error::Problem,
-    identity::{ASSERTION, Person, Unverified},
-    page,
+    identity::{ASSERTION, Authority, Person, Unverified, Verifier},
+    page, standalone,
     tokens::Session,
 };
 
@@ -45,8 +45,15 @@ pub(crate) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match caller(&app, request.headers()).await {
-        Ok(caller) => {
+    let found = match &app.authority {
+        Authority::Local => standalone::person(&request).map(|person| (person, None)),
+        Authority::Pomerium(verifier) => verified(verifier, request.headers()).await,
+    };
+    match found {
+        Ok((person, token)) => {
+            let sessions = &app.context.sessions;
+            let session = sessions.receive(&person.subject, &person.sid, token);
+            let caller = Caller { person, session };
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -62,15 +69,16 @@ fn is_api_of_openai(request: &Request) -> bool {
     path == "/v1" || path.starts_with("/v1/")
 }
 
-async fn caller(app: &App, headers: &HeaderMap) -> Result<Caller, Problem> {
+/// Whom the assertion names, and the token that came with it.
+async fn verified(
+    verifier: &Verifier,
+    headers: &HeaderMap,
+) -> Result<(Person, Option<SecretString>), Problem> {
     let assertion = headers.get(ASSERTION).ok_or(Unverified::Missing)?;
     let text = assertion
         .to_str()
         .map_err(|_| Unverified::Invalid("it is no JWT"))?;
-    let person = app.verifier.verify(text).await?;
-    let sessions = &app.context.sessions;
-    let session = sessions.receive(&person.subject, &person.sid, bearer(headers));
-    Ok(Caller { person, session })
+    Ok((verifier.verify(text).await?, bearer(headers)))
 }
 
 /// The External Token: Pomerium overwrites whatever the client had sent here.
@@ -108,12 +116,15 @@ fn is_ours(app: &App, headers: &HeaderMap) -> bool {
         let mut values = headers.get_all(name).iter();
         values.all(|value| value.to_str().is_ok_and(passes))
     };
-    let origin = app.public_url.origin().ascii_serialization();
+    let is_origin = |from: &str| match &app.authority {
+        Authority::Pomerium(_) => from == app.public_url.origin().ascii_serialization(),
+        Authority::Local => standalone::is_origin(headers, from),
+    };
     let is_json = |value: &str| {
         let media = value.split(';').next().unwrap_or_default();
         media.trim().eq_ignore_ascii_case("application/json")
     };
-    all(header::ORIGIN, &|from| from == origin)
+    all(header::ORIGIN, &is_origin)
         && all(SEC_FETCH_SITE, &|site| {
             matches!(site, "same-origin" | "none")
         })

@@ -63,6 +63,15 @@ pub enum Unverified {
     NoKeys(Failure),
 }
 
+/// Who says who the caller is.
+#[derive(Debug)]
+pub enum Authority {
+    /// Pomerium, by the assertion of each request.
+    Pomerium(Verifier),
+    /// Nobody: Toolgate stands alone and serves the one person of this machine.
+    Local,
+}
+
 /// Verifies assertions against Pomerium's key set.
 #[derive(Debug)]
 pub struct Verifier {

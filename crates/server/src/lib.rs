@@ -6,8 +6,8 @@ pub mod routes;
 
 pub mod app;
 pub mod config;
-pub mod programs;
 pub mod identity;
+pub mod programs;
 
 pub mod context;
 pub mod live;
@@ -23,6 +23,7 @@ mod error;
 mod extract;
 mod gate;
 mod markdown;
+mod standalone;
 mod streams;
 
 use std::{io, sync::Arc, time::Duration};
@@ -80,7 +81,7 @@ async fn run(
     app.recover().await?;
     app.keep_house();
     let address = listener.local_addr()?;
-    tracing::info!(%address, public_url = %config.public_url, "toolgate is ready");
+    tracing::info!(%address, url = %app.public_url, "toolgate is ready");
     let listener = listener.tap_io(|stream| {
         // Small events must not wait for more to come.
         let _best_effort = stream.set_nodelay(true);

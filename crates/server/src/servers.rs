@@ -1,11 +1,12 @@
 //! The MCP servers of each user: which there are, what they offer, and the connections to them.
 //!
-//! Servers come from Pomerium's list and are judged by trying, never by what the list says of
-//! them. Connections are kept by (subject, session, server, scope): a server that issues MCP
-//! sessions gets one per conversation, one that does not is shared. Catalogs are kept by (subject,
-//! server) and outlive connections.
+//! Servers come from Pomerium's list and from the configuration, and are judged by trying, never
+//! by what the list says of them. Connections are kept by (subject, session, server, scope): a
+//! server that issues MCP sessions gets one per conversation, one that does not is shared. Catalogs
+//! are kept by (subject, server) and outlive connections.
 
 mod accounts;
+mod configured;
 mod user;
 
 mod connections;
@@ -26,7 +27,8 @@ use wire::{
     pomerium::{Pomerium, RoutesError},
 };
 
-use crate::tokens::Session;
+use crate::{config::ConfiguredServer, tokens::Session};
+use configured::Configured;
 pub use connections::Setup;
 use connections::{Connections, Found};
 pub use user::{Known, UserServers};
@@ -45,16 +47,19 @@ const NEWER_TOKEN: Duration = Duration::from_secs(10);
 
 /// The servers of all users.
 pub struct Servers {
-    pomerium: Pomerium,
+    /// None when Toolgate stands alone.
+    pomerium: Option<Pomerium>,
+    configured: Configured,
     connections: Connections,
     users: DashMap<Subject, Arc<UserServers>>,
 }
 
 impl Servers {
-    /// The servers behind `pomerium`.
-    pub fn new(pomerium: Pomerium, setup: Setup) -> Self {
+    /// The servers behind `pomerium`, if there is one, and those of the configuration.
+    pub fn new(pomerium: Option<Pomerium>, configured: &[ConfiguredServer], setup: Setup) -> Self {
         Self {
             pomerium,
+            configured: Configured::new(configured),
             connections: Connections::new(setup),
             users: DashMap::new(),
         }
@@ -63,7 +68,9 @@ impl Servers {
     /// What is known of a user's servers.
     pub fn of(&self, subject: &Subject) -> Arc<UserServers> {
         let user = self.users.entry(subject.clone());
-        Arc::clone(&user.or_default())
+        // Those of the configuration are there before Pomerium is asked, and without it.
+        let new = || Arc::new(UserServers::of(self.configured.beside(&[])));
+        Arc::clone(&user.or_insert_with(new))
     }
 
     /// Tries every server of the session's user, as Pomerium lists them now.
@@ -145,11 +152,15 @@ impl Servers {
         let Some(known) = user.get(server) else {
             return Err(ConnectError::Unavailable(Failure::new(
                 Layer::Pomerium,
-                format!("Pomerium does not list the server {server} any more."),
+                format!("There is no server {server} any more."),
                 "Ask your administrator whether it was renamed or removed.",
             )));
         };
-        match self.connections.get(session, &known.route, scope).await {
+        let credentials = self.configured.credentials(&known.route, session);
+        let getting = self
+            .connections
+            .get(session, &known.route, scope, credentials);
+        match getting.await {
             Ok(Found::Open(connection)) => {
                 user.offer(server, connection.catalog());
                 Ok(connection)
@@ -219,9 +230,19 @@ impl Servers {
         }
     }
 
+    /// Whether what a server's tools say of themselves counts.
+    pub fn trusts_hints(&self, server: &str) -> bool {
+        self.configured.trusts_hints(server)
+    }
+
     /// Closes the connections of a session, while its token still works.
     pub async fn close(&self, session: &Session) {
         self.connections.close(session).await;
+    }
+
+    /// Closes the session's connections of a scope that is over; does not wait for it.
+    pub fn release(&self, session: &Session, scope: &ConversationId) {
+        self.connections.release(session, scope);
     }
 
     /// Forgets what is known of a user's servers: nobody of theirs is here any more.

@@ -14,6 +14,7 @@ use wire::{http::Credential, mcp::CredentialSource};
 /// The sessions of all users, by (`sub`, `sid`).
 #[derive(Debug, Default)]
 pub struct Sessions {
+    lasting: bool,
     sessions: DashMap<(Subject, Sid), Arc<Session>>,
 }
 
@@ -24,6 +25,8 @@ pub struct Session {
     pub subject: Subject,
     /// Which of theirs.
     pub sid: Sid,
+    /// It needs no token, and never ends.
+    lasting: bool,
     newest: Mutex<Option<Token>>,
     /// Counts the tokens that came.
     count: watch::Sender<u64>,
@@ -38,6 +41,14 @@ struct Token {
 }
 
 impl Sessions {
+    /// No sessions yet, of a Toolgate that stands alone: they need no tokens and never end.
+    pub fn lasting() -> Self {
+        Self {
+            lasting: true,
+            ..Self::default()
+        }
+    }
+
     /// The session, with the token that came with a request of it.
     pub fn receive(
         &self,
@@ -59,6 +70,7 @@ impl Sessions {
             Arc::new(Session {
                 subject: subject.clone(),
                 sid: sid.clone(),
+                lasting: self.lasting,
                 newest: Mutex::default(),
                 count: watch::Sender::new(0),
                 recalls: watch::Sender::new(0),
@@ -103,8 +115,12 @@ impl Session {
         newest.as_ref().map(|token| token.secret.clone())
     }
 
-    /// How long ago the newest token came; none before the first.
+    /// How long ago the newest token came; none before the first. A session that needs none is as
+    /// good as one whose token came just now.
     pub fn age(&self) -> Option<Duration> {
+        if self.lasting {
+            return Some(Duration::ZERO);
+        }
         let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
         newest.as_ref().map(|token| token.received.elapsed())
     }
@@ -164,6 +180,15 @@ mod tests {
         assert_eq!(token(&a).as_deref(), Some("a"));
         assert_eq!(token(&b).as_deref(), Some("b"));
         assert_eq!(token(&c).as_deref(), Some("c"));
+    }
+
+    #[test]
+    fn a_session_that_needs_no_token_never_ages() {
+        let sessions = Sessions::lasting();
+        let session = sessions.receive(&Subject::from("local"), &Sid::from("local"), None);
+        assert_eq!(session.age(), Some(Duration::ZERO));
+        assert_eq!(token(&session), None);
+        assert!(sessions.older_than(Duration::ZERO).is_empty());
     }
 
     #[test]

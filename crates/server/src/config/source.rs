@@ -8,7 +8,31 @@ use super::{ConfigError, KEYS};
 pub trait Source {
     /// The value of `key`, if it is set.
     fn get(&self, key: &str) -> Option<String>;
+
+    /// A table of the settings file: `[servers.NAME]` is in `servers`.
+    fn table(&self, _name: &str) -> Option<&toml::Table> {
+        None
+    }
 }
+
+/// The variables of the environment that look like settings of Toolgate's and are none.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that reads it"
+)]
+pub fn unknown_in_environment() -> Vec<String> {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let mut unknown: Vec<_> = names.filter(|name| is_unknown(name)).collect();
+    unknown.sort();
+    unknown
+}
+
+fn is_unknown(name: &str) -> bool {
+    name.starts_with("TOOLGATE_") && !KEYS.contains(&name)
+}
+
+/// The tables of the settings file.
+const TABLES: &[&str] = &["servers"];
 
 impl<S: std::hash::BuildHasher> Source for HashMap<String, String, S> {
     fn get(&self, key: &str) -> Option<String> {
@@ -20,6 +44,7 @@ impl<S: std::hash::BuildHasher> Source for HashMap<String, String, S> {
 #[derive(Debug, Default)]
 pub struct Layered {
     file: HashMap<String, String>,
+    tables: toml::Table,
 }
 
 impl Layered {
@@ -30,8 +55,7 @@ impl Layered {
         };
         let text = std::fs::read_to_string(path)
             .map_err(|e| file_error(path, format!("cannot be read: {e}")))?;
-        let file = parse(&text).map_err(|problem| file_error(path, problem))?;
-        Ok(Self { file })
+        parse(&text).map_err(|problem| file_error(path, problem))
     }
 }
 
@@ -45,14 +69,26 @@ impl Source for Layered {
             .ok()
             .or_else(|| self.file.get(key).cloned())
     }
+
+    fn table(&self, name: &str) -> Option<&toml::Table> {
+        self.tables.get(name)?.as_table()
+    }
 }
 
-/// The settings of a file, by environment variable.
-fn parse(text: &str) -> Result<HashMap<String, String>, String> {
-    let table: toml::Table = text
+/// The settings of a file, by environment variable, and its tables.
+fn parse(text: &str) -> Result<Layered, String> {
+    let mut settings: toml::Table = text
         .parse()
         .map_err(|e: toml::de::Error| not_toml(text, &e))?;
-    table
+    let mut tables = toml::Table::new();
+    for name in TABLES {
+        match settings.remove(*name) {
+            None => {}
+            Some(table @ toml::Value::Table(_)) => drop(tables.insert((*name).to_owned(), table)),
+            Some(_) => return Err(format!("`{name}` must be a table, as in [{name}.NAME]")),
+        }
+    }
+    let file: Result<_, String> = settings
         .into_iter()
         .map(|(name, value)| {
             let key = KEYS
@@ -72,7 +108,11 @@ fn parse(text: &str) -> Result<HashMap<String, String>, String> {
             };
             Ok(((*key).to_owned(), value))
         })
-        .collect()
+        .collect();
+    Ok(Layered {
+        file: file?,
+        tables,
+    })
 }
 
 /// What is wrong with the text, on one line.
@@ -104,8 +144,8 @@ mod tests {
 
     #[test]
     fn a_file_names_its_settings_without_prefix() {
-        let file =
-            parse("listen = \"0.0.0.0:80\"\nmax_turns = 7\nopenai_base_url = 'http://x'").unwrap();
+        let text = "listen = \"0.0.0.0:80\"\nmax_turns = 7\nopenai_base_url = 'http://x'";
+        let file = parse(text).unwrap().file;
         assert_eq!(file["TOOLGATE_LISTEN"], "0.0.0.0:80");
         assert_eq!(file["TOOLGATE_MAX_TURNS"], "7");
         assert_eq!(file["OPENAI_BASE_URL"], "http://x");
@@ -119,5 +159,14 @@ mod tests {
         );
         assert!(parse("listen = true").unwrap_err().contains("`listen`"));
         assert!(parse("listen = ").unwrap_err().contains("TOML"));
+        let error = parse("servers = \"x\"").unwrap_err();
+        assert!(error.contains("[servers.NAME]"), "{error}");
+    }
+
+    #[test]
+    fn a_variable_that_looks_like_a_setting_and_is_none_is_noticed() {
+        assert!(is_unknown("TOOLGATE_LISTN"));
+        assert!(!is_unknown("TOOLGATE_LISTEN"));
+        assert!(!is_unknown("OPENAI_ORG"));
     }
 }

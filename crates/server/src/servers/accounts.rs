@@ -13,7 +13,7 @@ use chat::{
 };
 use secrecy::SecretString;
 use url::Url;
-use wire::pomerium::{Route, RoutesError};
+use wire::pomerium::{Pomerium, Route, RoutesError};
 
 use super::{Known, Servers, UserServers};
 use crate::tokens::Session;
@@ -67,11 +67,16 @@ impl Servers {
         let Some(known) = user.get(server) else {
             return Ok(None);
         };
+        let pomerium = self.pomerium.as_ref();
+        let Some(pomerium) = pomerium.filter(|_| !self.configured.contains(&known.route)) else {
+            let message = format!("The server {server} is not Pomerium's: it has no account.");
+            return Err(Failure::new(Layer::Toolgate, message, ""));
+        };
         let token = token(session).map_err(failure_of)?;
-        let pomerium = self.pomerium.on_behalf_of(session.subject.clone());
+        let pomerium = pomerium.on_behalf_of(session.subject.clone());
         let routes = pomerium.disconnect(&token, &known.route).await;
         let routes = routes.map_err(failure_of)?;
-        self.take(&user, routes);
+        self.take(&user, &pomerium, routes);
         self.connections
             .close_server(&session.subject, server)
             .await;
@@ -85,11 +90,14 @@ impl Servers {
         user: &UserServers,
         session: &Session,
     ) -> Result<(), RoutesError> {
+        let Some(pomerium) = &self.pomerium else {
+            return Ok(());
+        };
         let token = token(session)?;
-        let pomerium = self.pomerium.on_behalf_of(session.subject.clone());
-        match pomerium.routes(&token).await {
+        let asking = pomerium.on_behalf_of(session.subject.clone());
+        match asking.routes(&token).await {
             Ok(routes) => {
-                self.take(user, routes);
+                self.take(user, pomerium, routes);
                 Ok(())
             }
             Err(error) => {
@@ -99,13 +107,15 @@ impl Servers {
         }
     }
 
-    fn take(&self, user: &UserServers, routes: Vec<Route>) {
-        let routes = routes.into_iter();
-        let with_places = routes.map(|route| {
-            let place = connect_url(self.pomerium.public_url(), &route);
+    /// Takes Pomerium's list, and puts the servers of the configuration beside it.
+    fn take(&self, user: &UserServers, pomerium: &Pomerium, routes: Vec<Route>) {
+        let configured = self.configured.beside(&routes).into_iter();
+        let configured = configured.map(|route| (route, None));
+        let with_places = routes.into_iter().map(|route| {
+            let place = connect_url(pomerium.public_url(), &route);
             (route, place)
         });
-        user.list(with_places.collect());
+        user.list(with_places.chain(configured).collect());
     }
 }
 

@@ -5,6 +5,7 @@ use std::{future::Future, sync::Arc, time::Instant};
 use chat::ids::{ConversationId, Sid, Subject};
 use dashmap::DashMap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use url::Url;
 use wire::{
     http::Http,
     mcp::{ConnectError, ConnectOptions, Connection, CredentialSource, EraMemory, ServerAddress},
@@ -36,8 +37,8 @@ pub(super) struct Connections {
     open: DashMap<Key, Arc<tokio::sync::Mutex<OfServer>>>,
 }
 
-/// Whose session, and the server's name.
-type Key = (Subject, Sid, String);
+/// Whose session, the server's name, and where it is: another place is another server.
+type Key = (Subject, Sid, String, Url);
 
 /// The connections of one session to one server. Locked while one is made, so that two callers
 /// who need the same do not make it twice.
@@ -75,11 +76,13 @@ impl Connections {
         session: &Arc<Session>,
         route: &Route,
         scope: &ConversationId,
+        credentials: Arc<dyn CredentialSource>,
     ) -> Result<Found, ConnectError> {
         let key = (
             session.subject.clone(),
             session.sid.clone(),
             route.name.clone(),
+            route.url.clone(),
         );
         let of_server = Arc::clone(&self.open.entry(key).or_default());
         let asked = Instant::now();
@@ -98,7 +101,7 @@ impl Connections {
                 name: route.name.clone(),
                 url: route.url.clone(),
             },
-            credentials: Arc::clone(session) as Arc<dyn CredentialSource>,
+            credentials,
             max_request_bytes: self.setup.max_request_bytes,
             eras: self.eras.clone(),
             tasks: self.setup.tasks.clone(),
@@ -126,15 +129,33 @@ impl Connections {
 
     /// Closes all connections of a session.
     pub(super) async fn close(&self, session: &Session) {
-        self.close_where(|(subject, sid, _)| {
+        self.close_where(|(subject, sid, ..)| *subject == session.subject && *sid == session.sid)
+            .await;
+    }
+
+    /// Closes a session's connections of one scope, in the background.
+    pub(super) fn release(&self, session: &Session, scope: &ConversationId) {
+        let own = self.open.iter().filter(|entry| {
+            let (subject, sid, ..) = entry.key();
             *subject == session.subject && *sid == session.sid
-        })
-        .await;
+        });
+        let of_servers: Vec<_> = own.map(|entry| Arc::clone(entry.value())).collect();
+        let scope = scope.clone();
+        self.spawn(async move {
+            let closing = of_servers.into_iter().map(|of_server| async {
+                let of_server = of_server;
+                let released = of_server.lock().await.take(&scope);
+                if let Some(connection) = released {
+                    connection.close().await;
+                }
+            });
+            futures_util::future::join_all(closing).await;
+        });
     }
 
     /// Closes all connections of a user to a server.
     pub(super) async fn close_server(&self, user: &Subject, server: &str) {
-        self.close_where(|(subject, _, name)| subject == user && name == server)
+        self.close_where(|(subject, _, name, _)| subject == user && name == server)
             .await;
     }
 
@@ -186,6 +207,12 @@ impl Connections {
 }
 
 impl OfServer {
+    /// The scope's own connection, which is its no more.
+    fn take(&mut self, scope: &ConversationId) -> Option<Connection> {
+        let index = self.scoped.iter().position(|(of, _)| of == scope)?;
+        Some(self.scoped.remove(index).1)
+    }
+
     fn find(&mut self, scope: &ConversationId) -> Option<Connection> {
         self.shared.take_if(|connection| connection.is_closed());
         self.scoped

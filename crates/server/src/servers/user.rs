@@ -58,6 +58,20 @@ struct Wanted {
 }
 
 impl UserServers {
+    /// Those that are known before any list was had.
+    pub(super) fn of(configured: Vec<Route>) -> Self {
+        let servers = configured.into_iter();
+        let servers = servers.map(|route| (route.name.clone(), Known::new(route, None)));
+        let state = State {
+            servers: servers.collect(),
+            ..State::default()
+        };
+        Self {
+            state: Mutex::new(state),
+            changes: watch::Sender::default(),
+        }
+    }
+
     /// The servers, by name.
     pub fn all(&self) -> Vec<Known> {
         self.state().servers.values().cloned().collect()

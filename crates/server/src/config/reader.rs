@@ -1,0 +1,172 @@
+//! Single values: how they are written, and which key was wrong.
+
+use std::{str::FromStr, time::Duration};
+
+use secrecy::SecretString;
+use url::Url;
+
+use super::{ConfigError, Source};
+
+/// The longest duration that can be set: a week.
+const LONGEST: Duration = Duration::from_hours(7 * 24);
+
+/// Reads single values and says which key was wrong.
+pub(super) struct Reader<'a> {
+    pub(super) source: &'a dyn Source,
+}
+
+impl Reader<'_> {
+    /// The value, trimmed; an empty one counts as not set.
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        let value = self.source.get(key)?;
+        let value = value.trim();
+        (!value.is_empty()).then(|| value.to_owned())
+    }
+
+    pub(super) fn or<T: FromStr>(
+        &self,
+        key: &str,
+        default: &str,
+        wanted: &str,
+    ) -> Result<T, ConfigError> {
+        let text = self.text(key).unwrap_or_else(|| default.to_owned());
+        text.parse()
+            .map_err(|_| invalid(key, format!("{text:?} is not {wanted}")))
+    }
+
+    pub(super) fn positive<T>(&self, key: &str, default: T) -> Result<T, ConfigError>
+    where
+        T: FromStr + Default + PartialOrd,
+    {
+        let Some(text) = self.text(key) else {
+            return Ok(default);
+        };
+        match text.parse::<T>() {
+            Ok(value) if value > T::default() => Ok(value),
+            _ => Err(invalid(
+                key,
+                format!("{text:?} is not a whole number above 0"),
+            )),
+        }
+    }
+
+    pub(super) fn duration(&self, key: &str, default: Duration) -> Result<Duration, ConfigError> {
+        let duration = self.duration_or_zero(key, default)?;
+        if duration.is_zero() {
+            return Err(invalid(key, "must be at least 1ms"));
+        }
+        Ok(duration)
+    }
+
+    pub(super) fn duration_or_zero(
+        &self,
+        key: &str,
+        default: Duration,
+    ) -> Result<Duration, ConfigError> {
+        let Some(text) = self.text(key) else {
+            return Ok(default);
+        };
+        let wanted = "is not a duration up to 168h, such as 500ms, 90s, 30m or 1h";
+        parse_duration(&text).ok_or_else(|| invalid(key, format!("{text:?} {wanted}")))
+    }
+
+    pub(super) fn secret(&self, key: &str) -> Result<Option<SecretString>, ConfigError> {
+        let file_key = format!("{key}_FILE");
+        let value = match (self.text(key), self.text(&file_key)) {
+            (Some(_), Some(_)) => return Err(invalid(key, format!("set as well as {file_key}"))),
+            (Some(value), None) => value,
+            (None, None) => return Ok(None),
+            (None, Some(path)) => secret_file(&file_key, &path)?,
+        };
+        secret(key, &value)
+    }
+
+    pub(super) fn pomerium_addr(&self) -> Result<Option<String>, ConfigError> {
+        let key = "TOOLGATE_POMERIUM_ADDR";
+        let Some(text) = self.text(key) else {
+            return Ok(None);
+        };
+        let port = text.rsplit_once(':').and_then(|(host, port)| {
+            (!host.is_empty() && !host.contains('/'))
+                .then_some(port)?
+                .parse::<u16>()
+                .ok()
+        });
+        match port {
+            Some(1..) => Ok(Some(text)),
+            Some(0) | None => Err(invalid(key, format!("{text:?} is not host:port"))),
+        }
+    }
+}
+
+/// What a file holds that a secret is kept in.
+pub(super) fn secret_file(key: &str, path: &str) -> Result<String, ConfigError> {
+    std::fs::read_to_string(path).map_err(|e| invalid(key, format!("cannot read {path}: {e}")))
+}
+
+/// A secret that can be sent as a header; an empty one counts as none.
+pub(super) fn secret(key: &str, value: &str) -> Result<Option<SecretString>, ConfigError> {
+    let value = value.trim();
+    if value.chars().any(|c| c.is_control() || !c.is_ascii()) {
+        return Err(invalid(
+            key,
+            "holds characters that cannot stand in a header",
+        ));
+    }
+    Ok((!value.is_empty()).then(|| SecretString::from(value)))
+}
+
+fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let duration = match unit.trim() {
+        "ms" => Duration::from_millis(number),
+        "" | "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number.checked_mul(60)?),
+        "h" => Duration::from_secs(number.checked_mul(3600)?),
+        _ => return None,
+    };
+    (duration <= LONGEST).then_some(duration)
+}
+
+pub(super) fn invalid(key: &str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Invalid {
+        key: key.to_owned(),
+        problem: problem.into(),
+    }
+}
+
+/// An address of HTTP, without credentials in it.
+pub(super) fn http_url(key: &str, text: &str) -> Result<Url, ConfigError> {
+    let url = Url::parse(text).map_err(|e| invalid(key, format!("{text:?} is no URL: {e}")))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(invalid(
+            key,
+            format!("{text:?} must begin with https:// or http://"),
+        ));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(invalid(key, "must not hold a user name or password"));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_units() {
+        for (text, seconds) in [("90", 90), ("90s", 90), ("2m", 120), ("1h", 3600)] {
+            assert_eq!(
+                parse_duration(text),
+                Some(Duration::from_secs(seconds)),
+                "{text}"
+            );
+        }
+        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
+    }
+}
