@@ -37,7 +37,7 @@ use crate::{
     app::{App, AppState},
     error::Problem,
     gate::Caller,
-    identity::Person,
+    identity::{Authority, Person},
     servers::Known,
 };
 
@@ -55,6 +55,8 @@ const SCRIPTED: &str = "scripted";
 struct Chat<'a> {
     version: &'static str,
     person: &'a Person,
+    /// Toolgate stands alone: there is nothing to sign out of.
+    alone: bool,
     /// Names the user in the browser's storage, without saying who it is.
     user: String,
     model: Option<String>,
@@ -123,6 +125,7 @@ async fn page(
     let html = render(&Chat {
         version: assets::version(),
         person: &caller.person,
+        alone: matches!(app.authority, Authority::Local),
         user: fingerprint(subject.as_str()),
         scripted: model.as_ref().is_some_and(|id| id.starts_with(SCRIPTED)),
         model,
