@@ -1,5 +1,7 @@
 // Says once, to those who do not see the page, that an answer is done or a person is needed.
 
+const NEEDS = { asks: 'needs your approval', connect: 'waits until your account is connected' };
+
 export function announceChanges() {
   const announcer = document.getElementById('announcer');
   let said = new Set();
@@ -10,11 +12,16 @@ export function announceChanges() {
     return foot ? `${foot.dataset.turn} ${foot.dataset.standing}` : '';
   }
 
+  function asks() {
+    return document.querySelectorAll('.call:is([data-state="asks"], [data-state="connect"])');
+  }
+
   function look() {
-    for (const ask of document.querySelectorAll('.call[data-state="asks"]')) {
-      if (said.has(ask.id)) continue;
-      said.add(ask.id);
-      announcer.textContent = `${ask.querySelector('.what').textContent.trim()} needs your approval.`;
+    for (const ask of asks()) {
+      const need = ask.dataset.state;
+      if (said.has(ask.id + need)) continue;
+      said.add(ask.id + need);
+      announcer.textContent = `${ask.querySelector('.what').textContent.trim()} ${NEEDS[need]}.`;
     }
     const now = standingNow();
     const [turn, word] = now.split(' ');
@@ -28,7 +35,7 @@ export function announceChanges() {
 
   // What the page shows at once is not news.
   function forget() {
-    said = new Set([...document.querySelectorAll('.call[data-state="asks"]')].map((ask) => ask.id));
+    said = new Set([...asks()].map((ask) => ask.id + ask.dataset.state));
     standing = standingNow();
   }
 

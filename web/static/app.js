@@ -38,7 +38,7 @@ const stream = connect(place, (patch, reset) => {
   showTitle();
   if (follows) scroll.toEnd();
   else scroll.look();
-});
+}, box.signedIn);
 
 listenForActions(box);
 drawer();

@@ -165,10 +165,17 @@ export function composer({ place, moved, sent }) {
       trouble.append(paragraph);
     }
     if (error.status !== 401) return;
+    // Said here, it need not be said of the stream as well.
+    trouble.dataset.about = 'session';
     const link = document.createElement('a');
     link.href = location.pathname;
     link.textContent = 'Sign in again';
     trouble.append(link);
+  }
+
+  // The page has its stream again, so the session lives.
+  function signedIn() {
+    if (trouble.dataset.about === 'session') complain('');
   }
 
   // Of this user: another one may sign in at the same browser.
@@ -213,7 +220,7 @@ export function composer({ place, moved, sent }) {
     box.style.height = `${box.scrollHeight}px`;
   }
 
-  return { look, say: (text) => say(text, false), fill, complain };
+  return { look, say: (text) => say(text, false), fill, complain, signedIn };
 }
 
 // The turn that runs in the conversation, if one does.

@@ -9,8 +9,9 @@ const LONGEST_WAIT_MS = 15_000;
 // How often a page whose session has ended looks whether somebody signed in again in another tab.
 const SIGNED_IN_MS = 5_000;
 
-// Follows the place and hands patches on. Gives { open }: connects anew, to where the place is now.
-export function connect(place, patched) {
+// Follows the place and hands patches on; `works` is told whenever the stream is there. Gives
+// { open }: connects anew, to where the place is now.
+export function connect(place, patched, works) {
   let source = null;
   let wait = FIRST_WAIT_MS;
   let timer = 0;
@@ -33,7 +34,10 @@ export function connect(place, patched) {
     };
     opened.addEventListener('patch', take(false));
     opened.addEventListener('reset', take(true));
-    opened.addEventListener('open', () => show(''));
+    opened.addEventListener('open', () => {
+      show('');
+      works();
+    });
     opened.addEventListener('error', () => {
       if (source !== opened) return;
       // CONNECTING: the browser comes back by itself.

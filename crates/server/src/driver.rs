@@ -203,6 +203,7 @@ impl Driver {
             .take_while(|effect| matches!(effect, Effect::Record(_)))
             .count();
         let rest = effects.split_off(facts.min(1));
+        self.say_what_is_wanted();
         self.perform(effects).await;
         let works = rest
             .iter()

@@ -52,10 +52,7 @@ pub(crate) async fn all(State(app): State<AppState>, caller: Caller) -> Json<Vec
 
 /// `POST /api/servers`: tries every server that Pomerium lists now, and says what became of them.
 /// The body is `{}`.
-pub(crate) async fn try_all(
-    State(app): State<AppState>,
-    caller: Caller,
-) -> Json<Vec<ServerBody>> {
+pub(crate) async fn try_all(State(app): State<AppState>, caller: Caller) -> Json<Vec<ServerBody>> {
     app.try_servers(&caller.session).await;
     all(State(app), caller).await
 }

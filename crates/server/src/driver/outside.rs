@@ -77,6 +77,16 @@ impl Driver {
         }
     }
 
+    /// Says again which servers want an account: a restart forgot it, and that a server can be
+    /// listed must not wake its calls.
+    pub(super) fn say_what_is_wanted(&self) {
+        let parked = self.engine.parked();
+        for call in parked.filter(|parked| parked.reason == ParkReason::NeedsConnect) {
+            let servers = &self.context.servers;
+            servers.account_was_wanted(&self.owned.subject, call.server);
+        }
+    }
+
     /// Begins what waited for the owner after a restart.
     async fn go_on(&mut self) {
         if let Some(held) = self.held.take() {

@@ -78,6 +78,11 @@ impl Driver {
         let toolbox = Arc::new(self.context.toolbox(catalogs.clone()));
         self.offered = Some(catalogs);
         self.feed(Input::CatalogReady(toolbox)).await;
+        self.wake_connected().await;
+    }
+
+    /// Has the calls go on that waited for an account, at servers that have become ready.
+    async fn wake_connected(&mut self) {
         for server in self.connected_since() {
             self.unpark(ParkReason::NeedsConnect, Some(server), None)
                 .await;
@@ -98,6 +103,8 @@ impl Driver {
         let toolbox = Arc::new(self.context.toolbox(catalogs.clone()));
         self.offered = Some(catalogs);
         self.feed(Input::CatalogReady(toolbox)).await;
+        // After a restart a call can wait for an account that was connected meanwhile.
+        self.wake_connected().await;
     }
 
     /// The servers that a call waits to be connected, and that have become ready.

@@ -53,6 +53,8 @@ struct Card<'a> {
 struct Waits {
     why: &'static str,
     connect: Option<Connect>,
+    /// Of the answer that refused the call.
+    request_id: Option<String>,
 }
 
 /// How a call stands, in a word.
@@ -153,11 +155,17 @@ fn waits(item: &CallItem, servers: &[Known]) -> Option<Waits> {
         ParkReason::StaleToken => Waits {
             why: "Pomerium wants a fresh token of your session. This page brings one by itself.",
             connect: None,
+            request_id: None,
         },
-        ParkReason::NeedsConnect => Waits {
-            why: "This call goes on by itself once your account is connected.",
-            connect: server(item, servers).and_then(Connect::of),
-        },
+        ParkReason::NeedsConnect => {
+            let known = server(item, servers);
+            let failure = known.and_then(|known| known.failure.as_ref());
+            Waits {
+                why: "This call goes on by itself once your account is connected.",
+                connect: known.and_then(Connect::of),
+                request_id: failure.and_then(|failure| failure.request_id.clone()),
+            }
+        }
     })
 }
 
@@ -171,7 +179,7 @@ fn status(state: CallState) -> Status {
         } => ("waits", "○", "Waiting for a fresh token"),
         CallState::Parked {
             reason: ParkReason::NeedsConnect,
-        } => ("waits", "○", "Waiting until your account is connected"),
+        } => ("connect", "◐", "Waiting until your account is connected"),
         CallState::Finished { outcome } => outcome_words(outcome),
     };
     Status { kind, symbol, word }

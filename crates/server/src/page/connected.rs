@@ -133,14 +133,21 @@ mod tests {
         }
     }
 
-    fn known(state: ServerState, connected: bool) -> Known {
+    /// What Pomerium says of the user's account.
+    #[derive(Clone, Copy, PartialEq)]
+    enum Account {
+        Connected,
+        None,
+    }
+
+    fn known(state: ServerState, account: Account) -> Known {
         let url = "https://notes.example.com/mcp".parse().unwrap();
         let route = Route {
             name: "Notes".to_owned(),
             description: None,
             url,
             host: "notes.example.com".to_owned(),
-            connected,
+            connected: account == Account::Connected,
         };
         let connect_url = route.connect_url(&"https://chat.example.com/connected".parse().unwrap());
         let failure = Failure::new(Layer::Pomerium, "It says no.", "Ask somebody.");
@@ -162,7 +169,7 @@ mod tests {
     #[test]
     fn what_the_query_says_is_quoted_as_text_and_short() {
         let words = "<script>alert(1)</script>\u{202e}".to_owned() + &"x".repeat(100_000);
-        let looked = Ok(Some(known(ServerState::NeedsConnect, false)));
+        let looked = Ok(Some(known(ServerState::NeedsConnect, Account::None)));
         let html = render(&page(Some(&words), looked));
         assert!(!html.contains("<script>"), "{html}");
         assert!(html.contains("&#60;script&#62;"));
@@ -177,24 +184,24 @@ mod tests {
 
     #[test]
     fn how_it_went_is_what_the_server_shows_not_what_the_query_says() {
-        let page_of = |error, state, connected| page(error, Ok(Some(known(state, connected))));
-        let fine = page_of(None, ServerState::Ready, true);
+        let page_of = |error, state, account| page(error, Ok(Some(known(state, account))));
+        let fine = page_of(None, ServerState::Ready, Account::Connected);
         assert_eq!(fine.title, "Notes is connected");
         assert!(fine.good && fine.quote.is_none());
 
-        let forged = page_of(Some("It failed."), ServerState::Ready, true);
+        let forged = page_of(Some("It failed."), ServerState::Ready, Account::Connected);
         assert_eq!(forged.title, "Notes is connected");
         assert_eq!(forged.quote.as_deref(), Some("It failed."));
 
-        let silent = page_of(None, ServerState::NeedsConnect, false);
+        let silent = page_of(None, ServerState::NeedsConnect, Account::None);
         assert_eq!(silent.title, "Notes was not connected");
         assert!(!silent.good && silent.connect.is_some());
 
-        let wrong = page_of(None, ServerState::NeedsConnect, true);
+        let wrong = page_of(None, ServerState::NeedsConnect, Account::Connected);
         assert_eq!(wrong.title, "Notes does not take the account");
         assert!(!wrong.good);
 
-        let down = page_of(None, ServerState::Unavailable, true);
+        let down = page_of(None, ServerState::Unavailable, Account::Connected);
         assert!(!down.good);
         assert!(render(&down).contains("Ask somebody."));
 

@@ -27,6 +27,14 @@ impl Servers {
         self.of(subject).want(server, failure);
     }
 
+    /// Such a call waits since before a restart, and how it was refused is forgotten.
+    pub fn account_was_wanted(&self, subject: &Subject, server: &str) {
+        let message = "the server wants you to connect an account first";
+        let advice = "Connect your account to this server.";
+        let failure = Failure::new(Layer::Pomerium, message, advice);
+        self.account_wanted(subject, server, failure);
+    }
+
     /// Looks at one server afresh, for a person who wants to know: at Pomerium's list, and at the
     /// server itself. None when Pomerium does not list it.
     ///

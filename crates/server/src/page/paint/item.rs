@@ -142,13 +142,7 @@ impl Item {
     }
 
     /// Takes up what is new.
-    pub(super) fn paint(
-        &mut self,
-        news: News,
-        turn: &TurnId,
-        servers: &[Known],
-        version: u64,
-    ) {
+    pub(super) fn paint(&mut self, news: News, turn: &TurnId, servers: &[Known], version: u64) {
         match (&mut self.kind, news) {
             (Kind::Round(round), News::Round(news)) => {
                 if news.is_from_the_start {

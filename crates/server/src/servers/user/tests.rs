@@ -7,13 +7,20 @@ use super::*;
 
 const NOTES: &str = "Notes";
 
-fn route(connected: bool) -> (Route, Option<Url>) {
+/// What Pomerium says of the user's account.
+#[derive(Clone, Copy, PartialEq)]
+enum Account {
+    Connected,
+    None,
+}
+
+fn route(account: Account) -> (Route, Option<Url>) {
     let route = Route {
         name: NOTES.to_owned(),
         description: None,
         url: "https://notes.example.com/mcp".parse().unwrap(),
         host: "notes.example.com".to_owned(),
-        connected,
+        connected: account == Account::Connected,
     };
     (route, None)
 }
@@ -39,9 +46,9 @@ fn failure() -> Failure {
 }
 
 /// A server that lists its tools, with or without an account.
-fn listed(connected: bool) -> UserServers {
+fn listed(account: Account) -> UserServers {
     let user = UserServers::default();
-    user.list(vec![route(connected)]);
+    user.list(vec![route(account)]);
     user.offer(NOTES, catalog());
     assert!(user.is_ready(NOTES));
     user
@@ -53,34 +60,34 @@ fn state(user: &UserServers) -> ServerState {
 
 #[test]
 fn that_a_server_can_be_listed_is_no_account() {
-    let user = listed(false);
+    let user = listed(Account::None);
     user.want(NOTES, failure());
     assert_eq!(state(&user), ServerState::NeedsConnect);
     user.offer(NOTES, catalog());
-    user.list(vec![route(false)]);
+    user.list(vec![route(Account::None)]);
     user.offer(NOTES, catalog());
     assert_eq!(state(&user), ServerState::NeedsConnect);
     assert_eq!(user.get(NOTES).unwrap().failure, Some(failure()));
 
-    user.list(vec![route(true)]);
+    user.list(vec![route(Account::Connected)]);
     assert_eq!(state(&user), ServerState::Ready);
     assert_eq!(user.get(NOTES).unwrap().failure, None);
 }
 
 #[test]
 fn an_account_that_was_connected_all_along_is_no_news() {
-    let user = listed(true);
+    let user = listed(Account::Connected);
     user.want(NOTES, failure());
-    user.list(vec![route(true)]);
+    user.list(vec![route(Account::Connected)]);
     assert_eq!(state(&user), ServerState::NeedsConnect);
-    user.list(vec![route(false)]);
-    user.list(vec![route(true)]);
+    user.list(vec![route(Account::None)]);
+    user.list(vec![route(Account::Connected)]);
     assert_eq!(state(&user), ServerState::Ready);
 }
 
 #[test]
 fn who_comes_back_from_connecting_is_believed() {
-    let user = listed(true);
+    let user = listed(Account::Connected);
     user.want(NOTES, failure());
     let changes = user.changes();
     user.connected(NOTES);
@@ -96,22 +103,22 @@ fn a_server_that_nobody_has_asked_yet_can_want_an_account() {
     // After a restart the call that waits is known before the list is.
     let user = UserServers::default();
     user.want(NOTES, failure());
-    user.list(vec![route(false)]);
+    user.list(vec![route(Account::None)]);
     user.offer(NOTES, catalog());
     assert!(!user.is_ready(NOTES));
-    user.list(vec![route(true)]);
+    user.list(vec![route(Account::Connected)]);
     assert!(user.is_ready(NOTES));
 
     user.want(NOTES, failure());
     user.list(Vec::new());
-    user.list(vec![route(false)]);
+    user.list(vec![route(Account::None)]);
     user.offer(NOTES, catalog());
     assert!(user.is_ready(NOTES), "it was unlisted meanwhile");
 }
 
 #[test]
 fn a_server_that_fails_otherwise_still_wants_its_account() {
-    let user = listed(false);
+    let user = listed(Account::None);
     user.want(NOTES, failure());
     user.fail(NOTES, ServerState::Unavailable, failure());
     user.offer(NOTES, catalog());
@@ -120,7 +127,7 @@ fn a_server_that_fails_otherwise_still_wants_its_account() {
 
 #[test]
 fn a_denied_tool_is_remembered_until_it_is_let_through() {
-    let user = listed(false);
+    let user = listed(Account::None);
     let denied = |user: &UserServers| user.get(NOTES).unwrap().denied;
     user.denied(NOTES, "add", failure());
     user.denied(NOTES, "no such tool", failure());
