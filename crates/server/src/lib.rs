@@ -7,6 +7,7 @@ pub mod routes;
 pub mod app;
 pub mod config;
 pub mod identity;
+pub mod doctor;
 pub mod programs;
 
 pub mod context;

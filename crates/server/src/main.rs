@@ -5,8 +5,8 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Parser;
 use server::{
     ServeError, SetupError,
-    config::{Config, Layered, Source as _},
-    programs,
+    config::{Config, ConfigError, Layered, Source as _},
+    doctor, programs,
 };
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,6 +41,8 @@ struct Arguments {
 enum Command {
     /// Serves the page and the API (the default).
     Serve,
+    /// Looks at settings, Pomerium, MCP servers and the model endpoint, and says what to mend.
+    Doctor(doctor::Arguments),
     #[command(flatten)]
     Program(programs::Command),
 }
@@ -50,6 +52,10 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         None | Some(Command::Serve) => start(arguments.config).await,
+        Some(Command::Doctor(wanted)) => match examine(wanted, arguments.config).await {
+            Ok(code) => return code,
+            Err(failed) => Err(failed),
+        },
         Some(Command::Program(command)) => program(command, arguments.config).await,
     };
     match done {
@@ -81,18 +87,31 @@ struct Failed {
     code: ExitCode,
 }
 
-fn settings(file: Option<PathBuf>) -> Result<Layered, Failed> {
+fn settings(file: Option<PathBuf>) -> Result<Layered, ConfigError> {
     let file = file.or_else(|| Some(PathBuf::from("toolgate.toml")).filter(|path| path.exists()));
-    Layered::load(file.as_deref()).map_err(bad_settings)
+    Layered::load(file.as_deref())
 }
 
-/// Runs a command whose standard output is for a person or a shell.
-async fn program(command: programs::Command, file: Option<PathBuf>) -> Result<(), Failed> {
+/// Logs to standard error: standard output is for a person or a shell.
+fn log_quietly() -> Result<(), Failed> {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(filter(QUIET_FILTER)?)
         .init();
-    let done = programs::run(command, &settings(file)?).await;
+    Ok(())
+}
+
+/// Runs the doctor; the exit code says what was found.
+async fn examine(wanted: doctor::Arguments, file: Option<PathBuf>) -> Result<ExitCode, Failed> {
+    log_quietly()?;
+    Ok(ExitCode::from(doctor::run(wanted, settings(file)).await))
+}
+
+/// Runs a command whose standard output is for a person or a shell.
+async fn program(command: programs::Command, file: Option<PathBuf>) -> Result<(), Failed> {
+    log_quietly()?;
+    let settings = settings(file).map_err(bad_settings)?;
+    let done = programs::run(command, &settings).await;
     done.map_err(|error| Failed {
         message: error.to_string(),
         code: match error {
@@ -108,7 +127,7 @@ async fn start(file: Option<PathBuf>) -> Result<(), Failed> {
         .flatten_event(true)
         .with_env_filter(filter(LOG_FILTER)?)
         .init();
-    let source = settings(file)?;
+    let source = settings(file).map_err(bad_settings)?;
     let config = Config::read(&source).map_err(bad_settings)?;
     let listener = TcpListener::bind(config.listen)
         .await

@@ -16,6 +16,7 @@ mod terminal;
 
 use std::net::SocketAddr;
 
+use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::{
     http::{Http, HttpOptions},
@@ -110,6 +111,16 @@ pub async fn run(command: Command, source: &dyn Source) -> Result<(), Error> {
     tasks.close();
     tasks.wait().await;
     done
+}
+
+/// The API key of the login that is kept for `origin`, if there is one.
+pub(crate) fn stored_key(source: &dyn Source, origin: &str) -> Result<Option<SecretString>, Error> {
+    let origin = origin.parse().map_err(Error::failed)?;
+    let Some(directory) = logins_directory(source) else {
+        return Ok(None);
+    };
+    let login = Logins::of(directory).get(&origin)?;
+    Ok(login.map(|login| login.token.api_key()))
 }
 
 /// The way out, and what tasks live by.
