@@ -1,7 +1,8 @@
-//! One command that starts the whole system: a Pomerium stand-in, a scripted model, northwind
-//! and Toolgate.
+//! One command that starts the whole system: a Pomerium stand-in, a scripted model, northwind,
+//! Notes and Toolgate.
 
 pub mod model;
+pub mod notes;
 pub mod pomerium;
 
 mod system;

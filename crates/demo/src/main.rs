@@ -4,14 +4,17 @@ use std::{
     collections::HashMap,
     error::Error as _,
     fmt::Write as _,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
 use clap::Parser;
-use demo::{Demo, Error, Options, Port, Server, model, pomerium::DemoUser};
+use demo::{
+    Demo, Error, Options, Port, Server, model, notes,
+    pomerium::{self, AuditSink, DemoUser},
+};
 use server::config::{KEYS, Layered, Source as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -20,8 +23,25 @@ use tracing_subscriber::EnvFilter;
 /// what is a reader that went away.)
 const LOG_FILTER: &str = "warn,rmcp=off,async_openai=off";
 
+/// Questions that the greeting proposes.
+const PROPOSED: [&str; 7] = [
+    "What were our sales by year?",
+    "Which tables are there, and what is in the largest?",
+    "Compare customers, products and suppliers",
+    "Delete the discontinued products",
+    "Raise prices by 5 %",
+    "What notes do I have?",
+    "Who am I for the database?",
+];
+
+/// What Ben may not do, in the policy of northwind's route and of Notes': so that a denied tool
+/// and a denied server can be seen.
+const DENIED_TOOL: &str =
+    "deny: {and: [{email: {is: ben@example.com}}, {mcp_tool: {is: write_query}}]}";
+const DENIED_SERVER: &str = "deny: {or: [{email: {is: ben@example.com}}]}";
+
 /// Starts Toolgate with everything around it, on this machine: a stand-in for Pomerium, a
-/// database behind an MCP server, and a scripted model.
+/// database behind an MCP server, a second one that wants an account, and a scripted model.
 ///
 /// With `OPENAI_BASE_URL` or `OPENAI_API_KEY` set, that endpoint answers instead of the scripted
 /// model. Toolgate's other settings are taken from the environment too.
@@ -42,6 +62,12 @@ struct Arguments {
     /// may be given several times.
     #[arg(long = "server", value_name = "NAME=URL", value_parser = server)]
     servers: Vec<Server>,
+    /// Prints a line for each request that Pomerium's policy judged, as Pomerium logs it.
+    #[arg(long)]
+    audit: bool,
+    /// Lets Notes not even list its tools before an account is connected.
+    #[arg(long)]
+    closed_notes: bool,
     /// The pause between two words of the scripted model, milliseconds.
     #[arg(long, default_value_t = 30)]
     delay: u64,
@@ -94,13 +120,28 @@ fn options(arguments: Arguments) -> Options {
         seed: uuid::Uuid::new_v4().as_u64_pair().0,
         ..model::Options::default()
     };
+    let notes = notes::Options {
+        listing: if arguments.closed_notes {
+            notes::Listing::Closed
+        } else {
+            notes::Listing::Open
+        },
+        ..notes::Options::default()
+    };
     Options {
         port: arguments.port.map_or_else(Port::default, Port::Exactly),
         data: arguments.data,
         database: arguments.database,
         settings,
         model,
+        pomerium: pomerium::Options {
+            audit: arguments.audit.then(|| AuditSink::new(print_line)),
+            ..pomerium::Options::default()
+        },
         servers: arguments.servers,
+        rules: vec![DENIED_TOOL.to_owned()],
+        notes: Some(notes),
+        notes_rules: vec![DENIED_SERVER.to_owned()],
         ..Options::default()
     }
 }
@@ -149,25 +190,24 @@ fn welcome(demo: &Demo, options: &Options) {
         None => "gone when the demo ends (--data DIR keeps it)".to_owned(),
     };
     let users: Vec<&str> = DemoUser::ALL.into_iter().map(DemoUser::email).collect();
-    let questions: Vec<&str> = model::QUESTIONS
-        .iter()
-        .take(5)
-        .map(|question| question.ask)
-        .collect();
     say(&format!(
         "
   Toolgate is ready.
 
   Open      {url}
-  Sign in   as {users}; there is no password
+  Sign in   as {users}; there is no password.
+            Policy keeps Ben from changing the database and from Notes.
   Ask       {questions}
+  Programs  OPENAI_BASE_URL={url}/v1, and as key what these print:
+            cargo run -p server -- login {url}
+            cargo run -p server -- token
   Model     {model}
   Data      {data}
   Stop      ctrl-c
 ",
         url = demo.url(),
         users = users.join(" or "),
-        questions = questions.join("\n            "),
+        questions = PROPOSED.join("\n            "),
     ));
 }
 
@@ -177,6 +217,11 @@ fn welcome(demo: &Demo, options: &Options) {
 )]
 fn say(text: &str) {
     println!("{text}");
+}
+
+/// Writes an audit line to standard output. Nobody minds if that is closed.
+fn print_line(line: &str) {
+    writeln!(io::stdout().lock(), "{line}").ok();
 }
 
 #[expect(
@@ -194,4 +239,17 @@ fn complain(error: &Error) {
         source = cause.source();
     }
     eprintln!("demo: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_proposed_has_an_answer() {
+        for ask in PROPOSED {
+            let mut known = model::QUESTIONS.iter().map(|question| question.ask);
+            assert!(known.any(|known| known == ask), "{ask}");
+        }
+    }
 }

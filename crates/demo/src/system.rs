@@ -5,7 +5,7 @@
 //!                        ^                         │
 //!                        └──────── TLS, HTTP/2 ────┘ (routes, MCP)
 //!                        │
-//!                        └── http ──> northwind
+//!                        └── http ──> northwind, Notes
 //! ```
 
 mod data;
@@ -29,10 +29,11 @@ pub use self::options::{Options, Port, Server};
 use self::{
     data::Data,
     parts::{Ended, Part},
-    routes::Routes,
+    routes::{NotesRoute, Routes},
 };
 use crate::{
     model::{self, Model},
+    notes::{self, Notes},
     pomerium::{self, Listeners, Standin},
 };
 
@@ -51,6 +52,7 @@ pub struct Demo {
     data: Data,
     standin: Standin,
     model: Option<Model>,
+    notes: Option<Notes>,
     toolgate: Part,
     neighbours: Part,
     ended: mpsc::Receiver<Ended>,
@@ -82,6 +84,9 @@ pub enum Error {
     /// The scripted model did not start.
     #[error("the scripted model did not start")]
     Model(#[source] io::Error),
+    /// Notes did not start.
+    #[error("Notes did not start")]
+    Notes(#[source] io::Error),
     /// A setting of Toolgate's is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -126,16 +131,21 @@ impl Demo {
         let end_all = all.drop_guard();
         let (tell, mut ended) = mpsc::channel(parts::MAX_ENDED);
 
-        let database = options.northwind(data.path());
-        let serving = northwind::serve(northwind_listener, database, neighbours.shutdown());
-        neighbours.run("northwind", serving, tell.clone());
-
+        let notes = match &options.notes {
+            None => None,
+            Some(notes) => Some(start_notes(notes, page, &neighbours).await?),
+        };
         let routes = Routes {
             page,
             toolgate: toolgate_addr,
             northwind: northwind_addr,
             servers: &options.servers,
             rules: &options.rules,
+            notes: notes.as_ref().map(|notes| NotesRoute {
+                address: notes.address(),
+                client: notes.client(),
+                rules: &options.notes_rules,
+            }),
         };
         let standin = Standin::start(
             pomerium::Options {
@@ -146,6 +156,9 @@ impl Demo {
             neighbours.tracker(),
             &neighbours.shutdown(),
         )?;
+        let database = options.northwind(data.path(), identity_of(&standin));
+        let serving = northwind::serve(northwind_listener, database, neighbours.shutdown());
+        neighbours.run("northwind", serving, tell.clone());
         let model = match options.scripted() {
             None => None,
             Some(scripted) => Some(scripted_model(scripted, &neighbours).await?),
@@ -178,6 +191,7 @@ impl Demo {
             data,
             standin,
             model,
+            notes,
             toolgate,
             neighbours,
             ended,
@@ -211,6 +225,11 @@ impl Demo {
         self.model.as_ref()
     }
 
+    /// Notes, unless it was left out.
+    pub fn notes(&self) -> Option<&Notes> {
+        self.notes.as_ref()
+    }
+
     /// Waits until a part ends that was not told to, which is always an error.
     pub async fn ended(&mut self) -> Error {
         parts::next_ended(&mut self.ended).await
@@ -239,6 +258,35 @@ impl fmt::Debug for Demo {
 async fn scripted_model(options: model::Options, part: &Part) -> Result<Model, Error> {
     let listener = bind(0).await?;
     Model::start(options, listener, part.tracker(), part.shutdown()).map_err(Error::Model)
+}
+
+async fn start_notes(
+    options: &notes::Options,
+    page: SocketAddr,
+    part: &Part,
+) -> Result<Notes, Error> {
+    let failed = |_| Error::Notes(io::Error::other("there are no random numbers"));
+    let secret = notes::random_secret().map_err(failed)?;
+    let client = routes::notes_client(page.port(), secret);
+    let listener = bind(0).await?;
+    Notes::start(
+        options.clone(),
+        client,
+        listener,
+        part.tracker(),
+        part.shutdown(),
+    )
+    .map_err(Error::Notes)
+}
+
+/// Whose assertions northwind takes: the stand-in's, for northwind's own route.
+fn identity_of(standin: &Standin) -> northwind::Pomerium {
+    northwind::Pomerium {
+        host: routes::DATABASE_HOST.to_owned(),
+        jwks: None,
+        address: Some(standin.tls_addr().to_string()),
+        ca_pem: Some(standin.ca_pem().as_bytes().to_vec()),
+    }
 }
 
 /// How Toolgate finds the scripted model.

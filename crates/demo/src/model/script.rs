@@ -6,6 +6,7 @@
 mod change;
 mod look;
 mod named;
+mod notes;
 mod sales;
 mod schema;
 mod table;
@@ -48,6 +49,24 @@ pub struct Question {
 
 /// Every question the script knows, the more particular ones first.
 pub const QUESTIONS: &[Question] = &[
+    Question {
+        ask: "Note that the board meets on Friday",
+        shows: "a call to a server that wants an account to be connected first, and approval",
+        words: &[&["note that "]],
+        run: notes::add,
+    },
+    Question {
+        ask: "What notes do I have?",
+        shows: "a call to a server that wants an account to be connected first",
+        words: &[&["what", "notes"], &["my notes"]],
+        run: notes::list,
+    },
+    Question {
+        ask: "Who am I for the database?",
+        shows: "what a server learns about you from Pomerium's assertion",
+        words: &[&["who am i"]],
+        run: look::whoami,
+    },
     Question {
         ask: "What were our sales by year?",
         shows: "one query, and an answer computed from its rows",

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{model, pomerium};
+use crate::{model, notes, pomerium};
 
 /// Settings that name a model endpoint: with one of them set, there is no scripted model.
 const ENDPOINT_KEYS: [&str; 3] = ["OPENAI_BASE_URL", "OPENAI_API_KEY", "OPENAI_API_KEY_FILE"];
@@ -38,6 +38,11 @@ pub struct Options {
     /// Rules for northwind's route beside its own, each one in Pomerium's policy language on one
     /// line: `deny: {or: [{mcp_tool: {is: write_query}}]}`.
     pub rules: Vec<String>,
+    /// Notes, an MCP server that wants an account of the user's to be connected; `None` leaves it
+    /// out.
+    pub notes: Option<notes::Options>,
+    /// Rules for Notes' route beside its own, as [`Self::rules`].
+    pub notes_rules: Vec<String>,
 }
 
 /// An MCP server that the stand-in has a route to, for everybody at example.com.
@@ -86,13 +91,19 @@ impl Options {
         })
     }
 
-    pub(super) fn northwind(&self, data: &Path) -> northwind::Options {
+    /// northwind, which takes the word of `pomerium` about who asks.
+    pub(super) fn northwind(
+        &self,
+        data: &Path,
+        pomerium: northwind::Pomerium,
+    ) -> northwind::Options {
         let source = match &self.database {
             Some(file) => northwind::Source::File(file.clone()),
             None => northwind::Source::Demo(data.join("northwind.db")),
         };
         let mut options = northwind::Options::new(source);
         options.journal.clone_from(&self.journal);
+        options.pomerium = Some(pomerium);
         options
     }
 }
@@ -111,6 +122,8 @@ impl fmt::Debug for Options {
             .field("pomerium", &self.pomerium)
             .field("servers", &self.servers)
             .field("rules", &self.rules)
+            .field("notes", &self.notes)
+            .field("notes_rules", &self.notes_rules)
             .finish()
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use serde_json::Value;
+
 use super::{
     schema::{Listed, described, listed, quoted},
     table::{Reading, Table, number, show},
@@ -148,6 +150,31 @@ pub(super) fn compare(turn: &Turn<'_>) -> Result<Answer, Missing> {
         _ => String::new(),
     };
     Ok(Answer::text(format!("{table}{summary}{problems}")))
+}
+
+/// What the server knows of who asks.
+pub(super) fn whoami(turn: &Turn<'_>) -> Result<Answer, Missing> {
+    let Some(done) = turn.steps_of("whoami").last() else {
+        let call = turn.call("whoami", &[])?;
+        return Ok(call_after("I ask the server.", [call]));
+    };
+    let Reading::Json(caller) = done.reading() else {
+        return Ok(Answer::text(react(done.text())));
+    };
+    let said = |key: &str| caller.get(key).and_then(Value::as_str).unwrap_or("nothing");
+    Ok(Answer::text(match caller.get("verified") {
+        Some(Value::Bool(true)) => format!(
+            "For the database you are **{}** ({}), with the id `{}`: Pomerium signed that for \
+             this call, and the server verified it.",
+            said("name"),
+            said("email"),
+            said("sub")
+        ),
+        Some(Value::Bool(false)) => {
+            "The server does not know who you are: it verifies nobody.".to_owned()
+        }
+        _ => react(done.text()),
+    }))
 }
 
 /// The long story, about what the question says it should be about.

@@ -19,7 +19,10 @@ fn tools() -> Value {
         function("database__describe_table", Some("table")),
         function("database__list_tables", None),
         function("database__read_query", Some("sql")),
+        function("database__whoami", None),
         function("database__write_query", Some("sql")),
+        function("notes__add_note", Some("text")),
+        function("notes__list_notes", None),
     ])
 }
 
@@ -235,6 +238,42 @@ fn trouble_is_made_and_mended() {
     let mut talk = Talk::ask("Call a function that does not exist");
     talk.give(&["Not run: there is no such function.", r#"{"tables":["a"]}"#]);
     assert!(talk.text().contains("no such function"));
+}
+
+#[test]
+fn notes_and_names_come_from_what_the_server_said() {
+    let mut talk = Talk::ask("What notes do I have?");
+    assert_eq!(talk.calls()[0].name, "notes__list_notes");
+    talk.give(&[
+        "- Call *Bob*\n- Buy ink\n{\"account\":\"Ana\",\"notes\":[\"Call *Bob*\",\"Buy ink\"]}",
+    ]);
+    let text = talk.text();
+    assert!(
+        text.contains("2 notes") && text.contains("- Buy ink\n\n"),
+        "{text}"
+    );
+    let mut talk = Talk::ask("What notes do I have?");
+    talk.give(&["Not run: the server wants an account to be connected."]);
+    assert!(talk.text().contains("wants an account"));
+
+    let mut talk = Talk::ask("Note that our sales went up");
+    assert_eq!(talk.calls()[0].arguments, r#"{"text":"Our sales went up"}"#);
+    talk.give(&["Noted; that makes 3.\n{\"account\":\"Ana\",\"count\":3}"]);
+    assert!(talk.text().contains("that makes 3"));
+
+    let who = "Who am I for the database?";
+    for (result, expected) in [
+        (
+            r#"{"verified":true,"sub":"u1","name":"Ana","email":"a@b","groups":[]}"#,
+            "**Ana** (a@b)",
+        ),
+        (r#"{"verified":false,"sub":null}"#, "does not know"),
+        ("Not run: policy denies it.", "denied"),
+    ] {
+        let mut talk = Talk::ask(who);
+        talk.give(&[result]);
+        assert!(talk.text().contains(expected), "{expected}");
+    }
 }
 
 #[test]
