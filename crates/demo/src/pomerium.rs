@@ -15,8 +15,15 @@ mod audit;
 mod gate;
 mod json_rpc;
 mod own_paths;
-mod sign_in;
 mod upstream;
+
+mod connect;
+mod credentials;
+mod programs;
+mod sign_in;
+mod token_endpoint;
+mod upstream_auth;
+mod upstream_tokens;
 
 mod accept;
 mod answer;
@@ -51,6 +58,7 @@ use gate::{Gate, TeTerms};
 use listen::{Door, Tracked};
 use sessions::Sessions;
 use upstream::Upstream;
+use upstream_tokens::{Holder, UpstreamToken, UpstreamTokens};
 use vault::Vault;
 
 /// What a stand-in serves, and how long its tokens live.
@@ -190,6 +198,8 @@ impl Standin {
             signer: Signer::generate()?,
             tes: TeTerms::new(options.te_prefix, options.te_lifetime),
             upstream: Upstream::new(tasks.clone()),
+            upstream_tokens: UpstreamTokens::new(options.consent_lifetime),
+            redirect_urls: options.redirect_urls,
             audit,
         });
         let standin = Self {
@@ -227,7 +237,36 @@ impl Standin {
         })
     }
 
-    /// Ends a session, as signing out does: its cookies and TEs are refused from now on.
+    /// A program's token of a session, as the programmatic login of `host` gives it: bare, to be
+    /// sent as `Authorization: Bearer Pomerium-<token>`.
+    pub fn programmatic_token(&self, sid: Uuid, host: &str) -> Result<String, Error> {
+        self.gate.program_token(&self.session(sid)?, host)
+    }
+
+    /// Connects somebody's account at the upstream of `host`, as consenting does, with this token
+    /// and without an end.
+    pub fn connect_upstream(&self, user: DemoUser, host: &str, access_token: &str) {
+        let token = UpstreamToken {
+            access: access_token.to_owned(),
+            refresh: None,
+            ends: None,
+        };
+        self.gate.upstream_tokens.put(holder(user, host), token);
+    }
+
+    /// Forgets somebody's token for the upstream of `host`, as disconnecting does.
+    pub fn disconnect_upstream(&self, user: DemoUser, host: &str) {
+        self.gate.upstream_tokens.remove(&holder(user, host));
+    }
+
+    /// Whether there is a token of somebody's for the upstream of `host`.
+    pub fn is_connected(&self, user: DemoUser, host: &str) -> bool {
+        let token = self.gate.upstream_tokens.find(&holder(user, host));
+        token.is_some()
+    }
+
+    /// Ends a session, as signing out does: its cookies, its TEs and its programs' tokens are
+    /// refused from now on. Upstream tokens are the person's and stay.
     pub fn end_session(&self, sid: Uuid) {
         self.gate.sessions.end(sid);
     }
@@ -275,6 +314,11 @@ impl Standin {
         let session = self.gate.sessions.find(sid, SystemTime::now());
         session.ok_or(Error::NoSession(sid))
     }
+}
+
+fn holder(user: DemoUser, host: &str) -> Holder {
+    let host = host.to_owned();
+    Holder { user, host }
 }
 
 #[cfg(test)]

@@ -4,8 +4,9 @@ use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, HeaderName, LOCATION, REFERRER_POLICY, SERVER, STRICT_TRANSPORT_SECURITY, VARY,
-    WWW_AUTHENTICATE, X_FRAME_OPTIONS, X_XSS_PROTECTION,
+    CONTENT_TYPE, HeaderName, InvalidHeaderValue, LOCATION, REFERRER_POLICY, SERVER,
+    STRICT_TRANSPORT_SECURITY, VARY, WWW_AUTHENTICATE, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    X_XSS_PROTECTION,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Version};
 use http_body_util::combinators::UnsyncBoxBody;
@@ -37,6 +38,7 @@ pub(super) struct Asked<'a> {
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=UTF-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain");
+const UTF8_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// Marks a page that Pomerium put in the place of the upstream's answer.
 const INTERCEPTED: HeaderName = HeaderName::from_static("x-pomerium-intercepted-response");
@@ -64,6 +66,41 @@ pub(super) fn empty(status: StatusCode) -> Answer {
 /// Plain text.
 pub(super) fn text(status: StatusCode, text: &'static str) -> Answer {
     filled(status, TEXT, text)
+}
+
+/// Plain text of Pomerium's own handlers.
+pub(super) fn plain(text: String) -> Answer {
+    own_handler(filled(StatusCode::OK, UTF8_TEXT, text))
+}
+
+/// An error of Pomerium's own handlers, as Go's `http.Error` writes it: one line of text.
+pub(super) fn handler_error(status: StatusCode, line: &'static str) -> Answer {
+    let mut answer = own_handler(filled(status, UTF8_TEXT, line));
+    let nosniff = HeaderValue::from_static("nosniff");
+    answer.headers_mut().insert(X_CONTENT_TYPE_OPTIONS, nosniff);
+    answer
+}
+
+/// A handler of Pomerium's own failed.
+pub(super) fn internal_error() -> Answer {
+    let line = "internal server error\n";
+    handler_error(StatusCode::INTERNAL_SERVER_ERROR, line)
+}
+
+/// What stands in the place of an upstream's answer that wants a token.
+pub(super) fn no_store(status: StatusCode) -> Answer {
+    let mut answer = empty(status);
+    let none = HeaderValue::from_static("no-store");
+    answer.headers_mut().insert(CACHE_CONTROL, none);
+    answer
+}
+
+/// Where an MCP client finds out how to get a token for this resource (RFC 9728 section 5.1).
+pub(super) fn challenge(host: &str, path: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    let path = if path == "/" { "" } else { path };
+    HeaderValue::try_from(format!(
+        r#"Bearer resource_metadata="https://{host}/.well-known/oauth-protected-resource{path}""#
+    ))
 }
 
 /// JSON that is ready.
@@ -119,11 +156,7 @@ pub(super) fn refusal(asked: &Asked<'_>, status: StatusCode, reason: &str) -> An
 /// A refusal on a route of an MCP server: never a redirect, and readable across origins.
 pub(super) fn server_refusal(asked: &Asked<'_>, host: &str, path: &str) -> Answer {
     let mut answer = refusal(asked, StatusCode::UNAUTHORIZED, "Unauthorized");
-    let path = if path == "/" { "" } else { path };
-    let challenge = format!(
-        r#"Bearer resource_metadata="https://{host}/.well-known/oauth-protected-resource{path}""#
-    );
-    if let Ok(challenge) = HeaderValue::try_from(challenge) {
+    if let Ok(challenge) = challenge(host, path) {
         answer.headers_mut().insert(WWW_AUTHENTICATE, challenge);
     }
     cross_origin(answer.headers_mut());
@@ -167,16 +200,18 @@ pub(super) fn proxy_error(asked: &Asked<'_>, status: StatusCode, details: &str) 
 
 /// A request that the proxy does not even read: the connection ends with the answer.
 pub(super) fn unreadable(version: Version, said: &'static str) -> Answer {
-    let mut answer = if said.is_empty() {
+    let answer = if said.is_empty() {
         empty(StatusCode::BAD_REQUEST)
     } else {
         text(StatusCode::BAD_REQUEST, said)
     };
-    if version <= Version::HTTP_11 {
-        let close = HeaderValue::from_static("close");
-        answer.headers_mut().insert(CONNECTION, close);
-    }
-    answer
+    last(answer, version)
+}
+
+/// A request body that the proxy cannot hold: the connection ends with the answer.
+pub(super) fn payload_too_large(version: Version) -> Answer {
+    let said = "Payload Too Large";
+    last(text(StatusCode::PAYLOAD_TOO_LARGE, said), version)
 }
 
 /// Adds the headers of every answer. Strict transport security only over TLS: over the plain
@@ -213,6 +248,15 @@ fn filled(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>)
     let mut answer = Response::new(whole(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(CONTENT_TYPE, content_type);
+    answer
+}
+
+/// The last answer of an HTTP/1.1 connection.
+fn last(mut answer: Answer, version: Version) -> Answer {
+    if version <= Version::HTTP_11 {
+        let close = HeaderValue::from_static("close");
+        answer.headers_mut().insert(CONNECTION, close);
+    }
     answer
 }
 

@@ -7,7 +7,9 @@
 mod route;
 mod table;
 
-pub(super) use route::{Cuts, Identity, Kind, McpServer, Route, UpstreamHost, host_of};
+pub(super) use route::{
+    Cuts, Endpoint, Identity, Kind, McpServer, Route, UpstreamHost, UpstreamOAuth, host_of,
+};
 pub use table::ConfigError;
 pub(super) use table::Table;
 

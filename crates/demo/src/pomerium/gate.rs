@@ -1,9 +1,9 @@
 //! What happens to a request: whose host, whose path, who asks, may they, and on to the upstream.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use http::header::{AUTHORIZATION, COOKIE, HOST};
+use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -11,21 +11,20 @@ use hyper::body::Incoming;
 use url::Url;
 use uuid::Uuid;
 
-use super::Error;
 use super::answer::{self, Answer, Asked, Body};
 use super::assertion::Signer;
 use super::audit::{Audit, Check};
 use super::config::{Config, Kind, McpServer, Route, host_of};
-use super::json_rpc::{self, Call};
+use super::credentials::Credentials;
+use super::json_rpc::{self, Call, Peeked};
 use super::listen::Peer;
 use super::own_paths;
 use super::policy::{Decision, Subject};
 use super::sessions::{Session, Sessions};
 use super::upstream::Upstream;
-use super::vault::{Purpose, Vault};
-
-/// Pomerium's session cookie, one on each host.
-pub(super) const COOKIE_NAME: &str = "_pomerium";
+use super::upstream_tokens::UpstreamTokens;
+use super::vault::Vault;
+use super::{Error, RedirectUrls};
 
 /// Everything a request meets.
 pub(super) struct Gate {
@@ -35,12 +34,14 @@ pub(super) struct Gate {
     pub(super) signer: Signer,
     pub(super) tes: TeTerms,
     pub(super) upstream: Upstream,
+    pub(super) upstream_tokens: UpstreamTokens,
+    pub(super) redirect_urls: RedirectUrls,
     pub(super) audit: Audit,
 }
 
 /// How TEs are issued.
 pub(super) struct TeTerms {
-    prefix: String,
+    pub(super) prefix: String,
     lifetime_millis: AtomicU64,
 }
 
@@ -61,15 +62,6 @@ pub(super) struct Visit<'a> {
     pub(super) parts: &'a Parts,
     pub(super) site: Site<'a>,
     pub(super) peer: Peer,
-}
-
-/// What may stand for a session.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Credentials {
-    /// Only the cookie: a TE is none on an app route.
-    Cookie,
-    /// A TE, or else the cookie.
-    TeOrCookie,
 }
 
 impl Gate {
@@ -114,8 +106,11 @@ impl Gate {
             Kind::Server(McpServer {
                 max_request_bytes, ..
             }) => {
-                let seen = json_rpc::peek(body, *max_request_bytes).await?;
-                self.serve_mcp_server(visit, route, seen).await
+                let version = visit.parts.version;
+                match json_rpc::peek(body, *max_request_bytes, version).await? {
+                    Peeked::Seen(seen) => self.serve_mcp_server(visit, route, seen).await,
+                    Peeked::TooLarge => Ok(answer::payload_too_large(version)),
+                }
             }
         }
     }
@@ -127,7 +122,7 @@ impl Gate {
         route: &Route,
         body: Incoming,
     ) -> Result<Answer, Error> {
-        let session = self.session(&visit.parts.headers, Credentials::Cookie);
+        let session = self.session(&visit.parts.headers, Credentials::SignIn);
         match self.judge(visit, route, session.as_ref(), None) {
             Decision::SignIn => Ok(self.require_sign_in(visit)),
             Decision::Deny => {
@@ -135,8 +130,9 @@ impl Gate {
                 Ok(answer::refusal(&asked, StatusCode::FORBIDDEN, "Forbidden"))
             }
             Decision::Allow => {
+                let headers = self.upstream_headers(visit, route, session.as_ref())?;
                 let body = body.map_err(Into::into).boxed_unsync();
-                self.forward(visit, route, session.as_ref(), body).await
+                self.forward(visit, route, headers, body).await
             }
         }
     }
@@ -150,7 +146,7 @@ impl Gate {
         seen: json_rpc::Seen,
     ) -> Result<Answer, Error> {
         let headers = &visit.parts.headers;
-        let session = self.session(headers, Credentials::TeOrCookie);
+        let session = self.session(headers, Credentials::TeOrSignIn);
         let call = match &seen.whole {
             Some(body) if visit.parts.method == Method::POST => json_rpc::read(headers, body),
             Some(_) | None => None,
@@ -162,10 +158,35 @@ impl Gate {
             (Decision::SignIn, _) | (Decision::Deny, None) => Ok(refused()),
             (Decision::Deny, Some(call)) => Ok(answer::denied_call(&asked, call.id.as_deref())),
             (Decision::Allow, _) => {
-                self.forward(visit, route, session.as_ref(), seen.body)
+                self.ask_mcp_server(visit, route, session.as_ref(), seen.body)
                     .await
             }
         }
+    }
+
+    /// Forwards with the person's own token for the upstream, if there is one.
+    async fn ask_mcp_server(
+        &self,
+        visit: &Visit<'_>,
+        route: &Route,
+        session: Option<&Session>,
+        body: Body,
+    ) -> Result<Answer, Error> {
+        let token = match session {
+            None => Ok(None),
+            Some(session) => self.upstream_token(session.user, route).await,
+        };
+        let token = match token {
+            Ok(token) => token,
+            Err(error) => {
+                tracing::warn!(request_id = %visit.id, %error, "a token was not refreshed");
+                return Ok(answer::no_store(StatusCode::BAD_GATEWAY));
+            }
+        };
+        let mut headers = self.upstream_headers(visit, route, session)?;
+        Self::authorize_upstream(&mut headers, token.as_deref())?;
+        let answer = self.forward(visit, route, headers, body).await?;
+        self.answer_challenge(visit, route, session, answer)
     }
 
     /// What the policy says about a request, with a line in the audit log.
@@ -193,10 +214,9 @@ impl Gate {
         &self,
         visit: &Visit<'_>,
         route: &Route,
-        session: Option<&Session>,
+        headers: HeaderMap,
         body: Body,
     ) -> Result<Answer, Error> {
-        let headers = self.upstream_headers(visit, route, session)?;
         let request = Upstream::request(route, visit.parts, headers, body)?;
         match self.upstream.send(request).await {
             Ok(answer) => Ok(answer),
@@ -217,33 +237,6 @@ impl Gate {
                 answer::refusal(&visit.asked(), StatusCode::UNAUTHORIZED, "Unauthenticated")
             }
         }
-    }
-
-    /// The session that a request belongs to. A TE that is none leaves the word to the cookie.
-    pub(super) fn session(&self, headers: &HeaderMap, allowed: Credentials) -> Option<Session> {
-        let now = SystemTime::now();
-        let by_te = || {
-            let text = bearer(headers)?;
-            let te = self.vault.open_te(text.strip_prefix(&self.tes.prefix)?)?;
-            self.sessions.of_te(te, now)
-        };
-        let by_cookie = || {
-            cookies(headers)
-                .filter(|(name, _)| *name == COOKIE_NAME)
-                .filter_map(|(_, value)| self.vault.open_session(Purpose::Cookie, value))
-                .find_map(|sid| self.sessions.find(sid, now))
-        };
-        match allowed {
-            Credentials::Cookie => by_cookie(),
-            Credentials::TeOrCookie => by_te().or_else(by_cookie),
-        }
-    }
-
-    /// A new TE of a session.
-    pub(super) fn issue_te(&self, session: &Session) -> Result<String, Error> {
-        let lifetime = self.tes.lifetime();
-        let te = self.sessions.te(session, lifetime, SystemTime::now());
-        Ok(format!("{}{}", self.tes.prefix, self.vault.seal_te(te)?))
     }
 
     fn site(&self, parts: &Parts) -> Option<Site<'_>> {
@@ -274,7 +267,8 @@ impl TeTerms {
         self.lifetime_millis.store(millis, Ordering::Relaxed);
     }
 
-    fn lifetime(&self) -> Duration {
+    /// How long a TE lives that is issued now.
+    pub(super) fn lifetime(&self) -> Duration {
         Duration::from_millis(self.lifetime_millis.load(Ordering::Relaxed))
     }
 }
@@ -294,6 +288,11 @@ impl<'a> Visit<'a> {
         self.parts.uri.path()
     }
 
+    /// The host, lower case, without its port.
+    pub(super) fn host(&self) -> String {
+        without_port(authority(self.parts)).to_ascii_lowercase()
+    }
+
     pub(super) fn query(&self) -> &'a str {
         self.parts.uri.query().unwrap_or_default()
     }
@@ -311,18 +310,6 @@ pub(super) fn authority(parts: &Parts) -> &str {
     let host = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
     let authority = parts.uri.authority().map(http::uri::Authority::as_str);
     authority.or(host).unwrap_or_default()
-}
-
-/// The pairs of all `Cookie` headers.
-pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-    headers
-        .get_all(COOKIE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(';'))
-        .map(str::trim_start)
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// No route, in the words of the proxy.
@@ -352,13 +339,8 @@ fn failure(id: Uuid, error: &Error) -> Answer {
     answer::empty(StatusCode::INTERNAL_SERVER_ERROR)
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, token) = value.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then_some(token)
-}
-
-fn without_port(authority: &str) -> &str {
+/// The host of an authority as it was written, without brackets.
+pub(super) fn without_port(authority: &str) -> &str {
     if let Some(rest) = authority.strip_prefix('[') {
         return rest.split(']').next().unwrap_or_default();
     }

@@ -1,10 +1,12 @@
 //! What Pomerium's policy sees of an MCP request: its body up to the route's
 //! `max_request_bytes`. A larger one goes on unseen, and so does one that is no JSON-RPC request.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, stream};
-use http::HeaderMap;
 use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Version};
 use http_body_util::{BodyExt as _, BodyStream, StreamBody};
 use hyper::body::{Frame, Incoming};
 use serde::Deserialize;
@@ -13,6 +15,23 @@ use serde_json::{Map, Value};
 
 use super::answer::{Body, BodyError, whole};
 use super::policy::Asked;
+
+/// Bytes of a request that Pomerium's proxy holds for a connection
+/// (`per_connection_buffer_limit_bytes`). Over HTTP/1.1 a body that policy is to see may not be
+/// larger, whatever the route allows; over HTTP/2 it may.
+const CONNECTION_BUFFER: usize = 32 * 1024;
+
+/// What is read of a body that is refused, so that its sender gets to read why.
+const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
+const MAX_DRAIN_TIME: Duration = Duration::from_secs(1);
+
+/// What became of a request body when its beginning was looked at.
+pub(super) enum Peeked {
+    /// It may go on.
+    Seen(Seen),
+    /// It is too large to be looked at, and too large to go on.
+    TooLarge,
+}
 
 /// A request body after its beginning was looked at.
 pub(super) struct Seen {
@@ -55,7 +74,12 @@ impl Call {
 }
 
 /// Reads a body until it ends or grows beyond `limit` bytes.
-pub(super) async fn peek(mut body: Incoming, limit: usize) -> Result<Seen, hyper::Error> {
+pub(super) async fn peek(
+    mut body: Incoming,
+    limit: usize,
+    version: Version,
+) -> Result<Peeked, hyper::Error> {
+    let is_held = version <= Version::HTTP_11 && limit > CONNECTION_BUFFER;
     let mut read = BytesMut::new();
     let mut trailers = None;
     while let Some(frame) = body.frame().await.transpose()? {
@@ -63,11 +87,15 @@ pub(super) async fn peek(mut body: Incoming, limit: usize) -> Result<Seen, hyper
             Ok(data) => read.extend_from_slice(&data),
             Err(frame) => trailers = Some(frame),
         }
+        if is_held && read.len() > CONNECTION_BUFFER {
+            drain(body).await;
+            return Ok(Peeked::TooLarge);
+        }
         if read.len() > limit {
-            return Ok(Seen {
+            return Ok(Peeked::Seen(Seen {
                 whole: None,
                 body: resumed(read.freeze(), body),
-            });
+            }));
         }
     }
     let read = read.freeze();
@@ -78,10 +106,10 @@ pub(super) async fn peek(mut body: Incoming, limit: usize) -> Result<Seen, hyper
             StreamBody::new(stream::iter(frames)).boxed_unsync()
         }
     };
-    Ok(Seen {
+    Ok(Peeked::Seen(Seen {
         whole: Some(read),
         body,
-    })
+    }))
 }
 
 /// Understands a body, as far as Pomerium does (`RequestMCPFromCheckRequest`).
@@ -122,6 +150,21 @@ struct Request<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow)]
     params: Option<&'a RawValue>,
+}
+
+/// Reads on for a while. What is left then is lost, and perhaps the answer with it.
+async fn drain(mut body: Incoming) {
+    let drained = async {
+        let mut left = MAX_DRAINED_BYTES;
+        while let Some(Ok(frame)) = body.frame().await {
+            let length = frame.data_ref().map_or(0, Bytes::len);
+            let Some(rest) = left.checked_sub(length) else {
+                return;
+            };
+            left = rest;
+        }
+    };
+    let _in_time = tokio::time::timeout(MAX_DRAIN_TIME, drained).await;
 }
 
 fn resumed(read: Bytes, rest: Incoming) -> Body {

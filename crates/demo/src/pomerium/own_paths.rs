@@ -9,11 +9,30 @@ use uuid::Uuid;
 
 use super::Error;
 use super::answer::{self, Answer};
-use super::gate::{Credentials, Gate, Site, Visit, not_found};
-use super::sessions::Session;
+use super::audit::Check;
+use super::connect;
+use super::credentials::Credentials;
+use super::gate::{Gate, Site, Visit, not_found};
+use super::policy::{Decision, Judgement};
+use super::programs;
+use super::sessions::{DemoUser, Session};
+use super::sign_in;
+use super::upstream_tokens::Holder;
 
 /// Where the key set is.
 const JWKS_PATH: &str = "/.well-known/pomerium/jwks.json";
+
+/// Where the MCP servers are listed.
+const ROUTES_PATH: &str = "/.pomerium/mcp/routes";
+
+/// Where an account is connected.
+const CONNECT_PATH: &str = "/.pomerium/mcp/connect";
+
+/// Where the signed-in person is described.
+const USER_PATH: &str = "/.pomerium/user";
+
+/// Paths that are only for people who are signed in (`internalPathsNeedingLogin`).
+const FOR_SIGNED_IN: [&str; 3] = [USER_PATH, ROUTES_PATH, CONNECT_PATH];
 
 /// Whether Pomerium keeps this path for itself. The same on every host.
 pub(super) fn is_own(path: &str) -> bool {
@@ -26,20 +45,75 @@ pub(super) fn is_own(path: &str) -> bool {
 }
 
 impl Gate {
-    /// Answers a request for one of these paths.
+    /// Answers a request for one of these paths. The policy of the host's route has no say.
     pub(super) async fn serve_own_path(
         &self,
         visit: &Visit<'_>,
+        body: Incoming,
+    ) -> Result<Answer, Error> {
+        let allowed = if visit.path().starts_with("/.pomerium/mcp") {
+            Credentials::TeOrSignIn
+        } else {
+            Credentials::SignIn
+        };
+        let session = self.session(&visit.parts.headers, allowed);
+        let decision = if session.is_none() && FOR_SIGNED_IN.contains(&visit.path()) {
+            Decision::SignIn
+        } else {
+            Decision::Allow
+        };
+        self.audit.log(&Check {
+            visit,
+            session: session.as_ref(),
+            call: None,
+            judgement: &Judgement::of_own_path(decision),
+        });
+        match (decision, session) {
+            (Decision::SignIn, _) => Ok(self.require_sign_in(visit)),
+            (Decision::Allow | Decision::Deny, Some(session))
+                if FOR_SIGNED_IN.contains(&visit.path()) =>
+            {
+                self.serve_signed_in(visit, &session).await
+            }
+            (Decision::Allow | Decision::Deny, session) => {
+                self.serve_anybody(visit, session.as_ref(), body).await
+            }
+        }
+    }
+
+    async fn serve_signed_in(&self, visit: &Visit<'_>, session: &Session) -> Result<Answer, Error> {
+        if visit.parts.method != Method::GET {
+            return Ok(wrong_method());
+        }
+        match (visit.path(), visit.site) {
+            (ROUTES_PATH, _) => Ok(self.listing(session.user)),
+            (CONNECT_PATH, Site::Route(route)) => self.connect(visit, route, session).await,
+            (USER_PATH, _) => Ok(answer::own_handler(answer::json(described(session)))),
+            _ => Ok(not_found(&visit.asked())),
+        }
+    }
+
+    async fn serve_anybody(
+        &self,
+        visit: &Visit<'_>,
+        session: Option<&Session>,
         body: Incoming,
     ) -> Result<Answer, Error> {
         match (visit.path(), visit.site) {
             ("/ping" | "/healthz", _) => Ok(answer::text(StatusCode::OK, "OK\n")),
             ("/.well-known/pomerium", site) => Ok(self.discovery(site)),
             (JWKS_PATH, _) => self.key_set(),
-            ("/.pomerium/user", _) => Ok(self.user(visit)),
-            ("/.pomerium/mcp/routes", _) => Ok(self.routes(visit)),
+            ("/.pomerium/mcp/routes/disconnect", _) => match visit.parts.method {
+                Method::POST => Ok(self.disconnect(session, body).await),
+                _ => Ok(wrong_method()),
+            },
+            (connect::CALLBACK_PATH, Site::Route(_)) => match visit.parts.method {
+                Method::GET => Ok(self.consented(visit).await),
+                _ => Ok(wrong_method()),
+            },
+            (programs::LOGIN_PATH, Site::Route(_)) => Ok(self.programmatic_login(visit)),
             ("/.pomerium/sign_in", Site::Authenticate(_)) => self.sign_in(visit, body).await,
-            ("/.pomerium/callback" | "/.pomerium/callback/", Site::Route(_)) => {
+            ("/.pomerium/callback" | sign_in::CALLBACK_PATH, Site::Route(_)) => {
                 self.callback(visit)
             }
             ("/.pomerium/sign_out", _) => Ok(self.sign_out(visit)),
@@ -77,17 +151,9 @@ impl Gate {
         Ok(answer)
     }
 
-    fn user(&self, visit: &Visit<'_>) -> Answer {
-        let session = self.session(&visit.parts.headers, Credentials::Cookie);
-        session.map_or_else(
-            || self.require_sign_in(visit),
-            |session| answer::own_handler(answer::json(described(&session))),
-        )
-    }
-
-    /// The MCP servers, to whoever has a TE or the cookie. All of them, whatever the policies
-    /// say, and in no order.
-    fn routes(&self, visit: &Visit<'_>) -> Answer {
+    /// The MCP servers, to whoever has a TE or is signed in. All of them, whatever the policies
+    /// say, and in no order. One is connected when there is a token for it, ended or not.
+    pub(super) fn listing(&self, user: DemoUser) -> Answer {
         #[derive(Serialize)]
         struct Listing<'a> {
             servers: Option<Vec<Server<'a>>>,
@@ -104,14 +170,6 @@ impl Gate {
             connected: bool,
             needs_oauth: bool,
         }
-        let headers = &visit.parts.headers;
-        if self.session(headers, Credentials::TeOrCookie).is_none() {
-            return self.require_sign_in(visit);
-        }
-        if visit.parts.method != Method::GET {
-            let refused = answer::empty(StatusCode::METHOD_NOT_ALLOWED);
-            return answer::own_handler(refused);
-        }
         let mut servers: Vec<Server<'_>> = self
             .config
             .routes
@@ -122,7 +180,10 @@ impl Gate {
                     description: &route.description,
                     logo_url: &route.logo_url,
                     url: route.server_url()?,
-                    connected: false,
+                    connected: self
+                        .upstream_tokens
+                        .find(&Holder::of(user, route))
+                        .is_some(),
                     needs_oauth: true,
                 })
             })
@@ -138,6 +199,10 @@ impl Gate {
         headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
         answer
     }
+}
+
+fn wrong_method() -> Answer {
+    answer::own_handler(answer::empty(StatusCode::METHOD_NOT_ALLOWED))
 }
 
 fn described(session: &Session) -> String {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 const MAX_SESSIONS: usize = 1024;
 
 /// A person of the demonstration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DemoUser {
     /// ana@example.com
     Ana,

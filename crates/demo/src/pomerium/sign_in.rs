@@ -17,16 +17,23 @@ use uuid::Uuid;
 use super::Error;
 use super::answer::{self, Answer};
 use super::config::{Kind, Route};
-use super::gate::{COOKIE_NAME, Credentials, Gate, Visit};
+use super::credentials::{COOKIE_NAME, Credentials};
+use super::gate::{Gate, Visit};
 use super::page;
 use super::sessions::{DemoUser, Session};
-use super::vault::{Purpose, unix};
+use super::vault::{ProgramGrant, Purpose, unix};
+
+/// The way back, on every route's host.
+pub(super) const CALLBACK_PATH: &str = "/.pomerium/callback/";
 
 /// How long a signed link is good for.
 const LINK_LIFETIME: Duration = Duration::from_mins(5);
 
 /// Bytes of the sign-in form; it is one short field.
 const MAX_FORM_BYTES: usize = 4 * 1024;
+
+/// Marks a sign-in for a program.
+const PROGRAMMATIC: &str = "pomerium_programmatic";
 
 /// The identity provider's name in links. There is only one.
 const PROVIDER: &str = "demo";
@@ -44,16 +51,34 @@ impl Gate {
         self.vault.sign_link(&endpoint, pairs)
     }
 
+    /// The link that signs the user of a program in and brings the program their token.
+    pub(super) fn program_link(&self, visit: &Visit<'_>, redirect: &Url, callback: &Url) -> Url {
+        let mut pairs = link_pairs(visit, redirect.as_str());
+        pairs.extend(
+            [
+                ("pomerium_callback_uri", callback.as_str()),
+                ("pomerium_idp_id", PROVIDER),
+                (PROGRAMMATIC, "true"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let endpoint = at(&self.config.authenticate, "/.pomerium/sign_in");
+        self.vault.sign_link(&endpoint, pairs)
+    }
+
     /// The sign-in page, on the authenticate host. Whoever is signed in there passes without
     /// seeing it.
     pub(super) async fn sign_in(&self, visit: &Visit<'_>, body: Incoming) -> Result<Answer, Error> {
         let endpoint = at(&self.config.authenticate, "/.pomerium/sign_in");
         let destination = match self.destination(&endpoint, visit.query()) {
-            Destination::Fresh(url) => url,
+            Destination::Fresh(onward) => onward,
             // The form may be sent long after the page was opened.
-            Destination::Stale(url) if visit.parts.method == Method::POST => url,
+            Destination::Stale(onward) if visit.parts.method == Method::POST => onward,
+            Destination::Stale(Onward { program, .. }) if program.is_some() => {
+                return Ok(self.failed("The link is too old. Let the program make a new one."));
+            }
             // The place itself asks again, with a fresh link.
-            Destination::Stale(url) => {
+            Destination::Stale(Onward { url, .. }) => {
                 return Ok(answer::redirect(StatusCode::FOUND, url.as_str()));
             }
             Destination::Forged => return Ok(self.failed("The link was not made here.")),
@@ -68,17 +93,17 @@ impl Gate {
             self.set_cookie(&mut answer, &self.config.authenticate, &session)?;
             return Ok(answer);
         }
-        if let Some(session) = self.session(&visit.parts.headers, Credentials::Cookie) {
+        if let Some(session) = self.session(&visit.parts.headers, Credentials::SignIn) {
             let onward = self.callback_link(visit, &session, &destination)?;
             return Ok(answer::redirect(StatusCode::FOUND, onward.as_str()));
         }
-        let html = page::sign_in(destination.as_str());
+        let html = page::sign_in(destination.url.as_str());
         Ok(answer::page(StatusCode::OK, html))
     }
 
     /// The way back, on a route's host: sets its cookie.
     pub(super) fn callback(&self, visit: &Visit<'_>) -> Result<Answer, Error> {
-        let endpoint = at(visit.site.origin(), "/.pomerium/callback/");
+        let endpoint = at(visit.site.origin(), CALLBACK_PATH);
         let now = SystemTime::now();
         let pairs = self.vault.verify_link(&endpoint, visit.query());
         let pairs = pairs.unwrap_or_default();
@@ -89,14 +114,34 @@ impl Gate {
         let (Some(session), Some(onward)) = (session, get(&pairs, "pomerium_redirect_uri")) else {
             return Ok(self.failed("The way back was too old, or not made here."));
         };
-        let mut answer = answer::redirect(StatusCode::FOUND, onward);
+        let mut answer = if get(&pairs, PROGRAMMATIC) == Some("true") {
+            let Ok(onward) = Url::parse(onward) else {
+                return Ok(self.failed("The program listens nowhere."));
+            };
+            let token = self.program_token(&session, &visit.host())?;
+            answer::redirect(StatusCode::FOUND, with_token(onward, &token).as_str())
+        } else {
+            answer::redirect(StatusCode::FOUND, onward)
+        };
         self.set_cookie(&mut answer, visit.site.origin(), &session)?;
         Ok(answer)
     }
 
+    /// A program's token of a session, made for a host.
+    pub(super) fn program_token(&self, session: &Session, host: &str) -> Result<String, Error> {
+        let issuer = self.config.authenticate.host_str().unwrap_or_default();
+        Ok(self.vault.program_token(&ProgramGrant {
+            sid: session.sid,
+            user_id: session.user.subject(),
+            issuer,
+            hosts: [issuer, host],
+            issued: SystemTime::now(),
+        })?)
+    }
+
     /// Ends the session, and with it every cookie and TE of it on every host.
     pub(super) fn sign_out(&self, visit: &Visit<'_>) -> Answer {
-        if let Some(session) = self.session(&visit.parts.headers, Credentials::Cookie) {
+        if let Some(session) = self.session(&visit.parts.headers, Credentials::SignIn) {
             self.sessions.end(session.sid);
         }
         let here = visit.site.origin();
@@ -118,7 +163,7 @@ impl Gate {
     pub(super) fn signed_out(&self, visit: &Visit<'_>) -> Answer {
         let endpoint = at(&self.config.authenticate, "/.pomerium/signed_out");
         let again = match self.destination(&endpoint, visit.query()) {
-            Destination::Fresh(url) | Destination::Stale(url) => url,
+            Destination::Fresh(onward) | Destination::Stale(onward) => onward.url,
             Destination::Forged => self.home(),
         };
         let html = page::signed_out(again.as_str());
@@ -137,26 +182,41 @@ impl Gate {
         &self,
         visit: &Visit<'_>,
         session: &Session,
-        destination: &Url,
+        onward: &Onward,
     ) -> Result<Url, Error> {
         let sealed = self.vault.seal_session(Purpose::Callback, session.sid)?;
-        let mut pairs = link_pairs(visit, destination.as_str());
+        let mut pairs = link_pairs(visit, onward.url.as_str());
         pairs.push(("pomerium_additional_hosts".to_owned(), String::new()));
         pairs.push(("pomerium_session_encrypted".to_owned(), sealed));
-        let endpoint = at(destination, "/.pomerium/callback/");
+        let endpoint = match &onward.program {
+            Some(callback) => {
+                pairs.push((PROGRAMMATIC.to_owned(), "true".to_owned()));
+                callback.clone()
+            }
+            None => at(&onward.url, CALLBACK_PATH),
+        };
         Ok(self.vault.sign_link(&endpoint, pairs))
     }
 
     fn destination(&self, endpoint: &Url, query: &str) -> Destination {
         if query.is_empty() {
-            return Destination::Fresh(self.home());
+            return Destination::Fresh(Onward {
+                url: self.home(),
+                program: None,
+            });
         }
         let pairs = self.vault.verify_link(endpoint, query).unwrap_or_default();
-        let url = get(&pairs, "pomerium_redirect_uri").and_then(|url| Url::parse(url).ok());
-        match url {
-            None => Destination::Forged,
-            Some(url) if is_fresh(&pairs, SystemTime::now()) => Destination::Fresh(url),
-            Some(url) => Destination::Stale(url),
+        let url = |name| get(&pairs, name).and_then(|url| Url::parse(url).ok());
+        let Some(onward) = url("pomerium_redirect_uri").map(|there| Onward {
+            url: there,
+            program: url("pomerium_callback_uri"),
+        }) else {
+            return Destination::Forged;
+        };
+        if is_fresh(&pairs, SystemTime::now()) {
+            Destination::Fresh(onward)
+        } else {
+            Destination::Stale(onward)
         }
     }
 
@@ -198,11 +258,18 @@ impl Gate {
 /// Where a link leads.
 enum Destination {
     /// It is ours.
-    Fresh(Url),
+    Fresh(Onward),
     /// It is ours, and too old.
-    Stale(Url),
+    Stale(Onward),
     /// It is not ours.
     Forged,
+}
+
+/// Where somebody goes who has signed in.
+struct Onward {
+    url: Url,
+    /// Where the token of a program is made, if the sign-in is for one.
+    program: Option<Url>,
 }
 
 /// What every signed link carries.
@@ -220,6 +287,17 @@ fn link_pairs(visit: &Visit<'_>, destination: &str) -> Vec<(String, String)> {
     ]
     .map(|(name, value)| (name.to_owned(), value))
     .to_vec()
+}
+
+/// The URL of a program with its token, the parameters in the order of their names.
+fn with_token(mut url: Url, token: &str) -> Url {
+    const TOKEN: &str = "pomerium_jwt";
+    let mut pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    pairs.retain(|(name, _)| name != TOKEN);
+    pairs.push((TOKEN.to_owned(), token.to_owned()));
+    pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+    url.query_pairs_mut().clear().extend_pairs(pairs);
+    url
 }
 
 fn clear_cookie(answer: &mut Answer) {
@@ -248,7 +326,7 @@ fn get<'a>(pairs: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 /// The URL of a path (and query) on the host of `origin`.
-fn at(origin: &Url, path_and_query: &str) -> Url {
+pub(super) fn at(origin: &Url, path_and_query: &str) -> Url {
     let mut url = origin.clone();
     let (path, query) = match path_and_query.split_once('?') {
         Some((path, query)) => (path, Some(query)),

@@ -1,6 +1,8 @@
 //! The stand-in over real sockets.
 
+mod accounts;
 mod fake;
+mod guarded;
 mod journey;
 mod replay;
 mod streams;
@@ -23,6 +25,7 @@ use url::Url;
 use super::answer::BodyError;
 use super::*;
 use fake::Fake;
+use guarded::Guarded;
 
 /// Long enough for a slow machine, short enough to wait for.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -67,12 +70,18 @@ routes:
     mcp: {server: {}}
     policy: [{allow: {and: [{email: {is: nobody@example.com}}]}}]
   - from: https://up.example.test:8443
-    to: http://UPSTREAM
+    to: http://GUARDED
     name: Upstream
-    mcp: {server: {}}
+    mcp:
+      server:
+        upstream_oauth2:
+          client_id: upid
+          client_secret: upsecret
+          scopes: [read]
+          endpoint: {auth_url: http://GUARDED/authorize, token_url: http://GUARDED/token}
     policy: [{allow: {and: [{domain: {is: example.com}}]}}]
   - from: https://dcr.example.test:8443
-    to: http://UPSTREAM
+    to: http://GUARDED
     name: Plain401
     mcp: {server: {}}
     policy: [{allow: {and: [{domain: {is: example.com}}]}}]
@@ -95,6 +104,7 @@ routes:
 struct House {
     standin: Standin,
     upstream: Fake,
+    guarded: Guarded,
     ana: SignedIn,
     tasks: Tracked,
 }
@@ -111,6 +121,7 @@ impl House {
             shutdown: CancellationToken::new(),
         };
         let upstream = Fake::start(&tasks).await;
+        let guarded = Guarded::start(&tasks).await;
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
         if options.config.is_empty() {
             CONFIG.clone_into(&mut options.config);
@@ -118,6 +129,7 @@ impl House {
         options.config = options
             .config
             .replace("UPSTREAM", &upstream.address.to_string())
+            .replace("GUARDED", &guarded.address.to_string())
             .replace("CLOSED", &closed.local_addr().unwrap().to_string());
         drop(closed);
         let listeners = Listeners {
@@ -129,6 +141,7 @@ impl House {
         Self {
             standin,
             upstream,
+            guarded,
             ana,
             tasks,
         }

@@ -19,7 +19,8 @@ use super::Error;
 use super::answer::{Answer, Body, REQUEST_ID};
 use super::assertion::ASSERTION_HEADER;
 use super::config::{Identity, Kind, Route, UpstreamHost};
-use super::gate::{COOKIE_NAME, Gate, Visit, authority, cookies};
+use super::credentials::{COOKIE_NAME, cookies};
+use super::gate::{Gate, Visit, authority};
 use super::listen::{Scheme, Tracked};
 use super::sessions::Session;
 
@@ -123,11 +124,8 @@ impl Gate {
                 headers.remove(AUTHORIZATION);
             }
             Kind::Client => {
-                headers.remove(AUTHORIZATION);
-                if let Some(session) = session {
-                    let te = format!("Bearer {}", self.issue_te(session)?);
-                    headers.insert(AUTHORIZATION, HeaderValue::try_from(te)?);
-                }
+                let te = session.map(|session| self.issue_te(session)).transpose()?;
+                Self::authorize_upstream(&mut headers, te.as_deref())?;
             }
         }
         Ok(headers)

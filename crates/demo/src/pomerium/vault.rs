@@ -11,6 +11,10 @@ use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::{hmac, rand};
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD};
+use jsonwebtoken::errors::Error as JwtError;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use serde::Deserialize;
+use serde_json::json;
 use url::Url;
 use uuid::Uuid;
 
@@ -30,6 +34,7 @@ const TE_VERSION: u8 = 1;
 pub(super) struct Vault {
     sealing: RandomizedNonceKey,
     signing: hmac::Key,
+    program_tokens: (EncodingKey, DecodingKey),
 }
 
 /// What a sealed session reference is for; one cannot stand in for another.
@@ -41,12 +46,31 @@ pub(super) enum Purpose {
     Callback,
 }
 
+/// What a program's token says.
+pub(super) struct ProgramGrant<'a> {
+    /// The session it stands for.
+    pub(super) sid: Uuid,
+    /// Whose it is.
+    pub(super) user_id: &'a str,
+    /// Where the person signed in.
+    pub(super) issuer: &'a str,
+    /// The hosts it was made for. It is good on all.
+    pub(super) hosts: [&'a str; 2],
+    /// When.
+    pub(super) issued: SystemTime,
+}
+
 impl Vault {
     /// Makes new keys.
     pub(super) fn generate() -> Result<Self, Unspecified> {
-        let mut key = [0; 32];
+        let (mut key, mut secret) = ([0; 32], [0; 32]);
         rand::fill(&mut key)?;
+        rand::fill(&mut secret)?;
         Ok(Self {
+            program_tokens: (
+                EncodingKey::from_secret(&secret),
+                DecodingKey::from_secret(&secret),
+            ),
             sealing: RandomizedNonceKey::new(&AES_256_GCM, &key)?,
             signing: hmac::Key::generate(hmac::HMAC_SHA256, &rand::SystemRandom::new())?,
         })
@@ -87,6 +111,34 @@ impl Vault {
     pub(super) fn open_session(&self, purpose: Purpose, text: &str) -> Option<Uuid> {
         let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
         Uuid::from_slice(&self.open(purpose.label(), &sealed)?).ok()
+    }
+
+    /// A program's token for a session: an HS256 JWT that nobody else can verify.
+    pub(super) fn program_token(&self, grant: &ProgramGrant<'_>) -> Result<String, JwtError> {
+        let claims = json!({
+            "aud": grant.hosts,
+            "iat": unix(grant.issued),
+            "id": grant.sid.to_string(),
+            "iss": grant.issuer,
+            "user_id": grant.user_id,
+        });
+        let (key, _) = &self.program_tokens;
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, key)
+    }
+
+    /// The session of a program's token, if it is one of ours. The token has no end of its own.
+    pub(super) fn open_program_token(&self, token: &str) -> Option<Uuid> {
+        #[derive(Deserialize)]
+        struct Claims {
+            id: String,
+        }
+        let mut validation = Validation::new(Algorithm::HS256);
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        let (_, key) = &self.program_tokens;
+        let token = jsonwebtoken::decode::<Claims>(token, key, &validation).ok()?;
+        token.claims.id.parse().ok()
     }
 
     /// A link to `endpoint` with these parameters, in the order of their names, and a signature
@@ -139,6 +191,13 @@ impl Purpose {
             Self::Callback => b"callback",
         }
     }
+}
+
+/// Text that nobody guesses: 32 random bytes in the alphabet of URLs.
+pub(super) fn random_text() -> Result<String, Unspecified> {
+    let mut bytes = [0; 32];
+    rand::fill(&mut bytes)?;
+    Ok(URL_SAFE_NO_PAD.encode(bytes))
 }
 
 /// Seconds since 1970.
