@@ -46,7 +46,8 @@ impl Frame {
 }
 
 impl Events {
-    pub(crate) fn of(response: reqwest::Response) -> Self {
+    /// The events of an answer that was begun.
+    pub fn of(response: reqwest::Response) -> Self {
         Self {
             frames: Box::pin(SseStream::from_bytes_stream(response.bytes_stream())),
             ended: None,

@@ -150,7 +150,9 @@ async fn answers(address: SocketAddr) -> bool {
 ///
 /// It is built together with this package, so that every library has the features it has here and
 /// nothing is compiled twice.
-fn program() -> &'static Path {
+///
+/// For commands other than `toolgate serve`; that is [`ToolgateProcess`].
+pub fn program() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
         let built = std::process::Command::new(env!("CARGO"))
