@@ -98,6 +98,16 @@ pub enum Retry {
     Aborted,
 }
 
+impl Retry {
+    /// How long the endpoint asked to wait, milliseconds.
+    pub fn asked_wait(self) -> Option<u64> {
+        match self {
+            Self::After(wait) => wait,
+            Self::Never | Self::Aborted => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,7 @@ mod gate;
 mod markdown;
 mod standalone;
 mod streams;
+mod v1;
 
 use std::{io, sync::Arc, time::Duration};
 

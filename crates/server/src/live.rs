@@ -69,6 +69,16 @@ impl Live {
         self.changes.subscribe()
     }
 
+    /// Waits until the turn has ended, or its driver has let go of it.
+    pub async fn ended(&self) {
+        let mut changes = self.changes();
+        while self.look(|view| view.transcript.is_open() && !view.closed) {
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Shows events that were committed.
     pub(crate) fn committed(&self, events: &[Logged]) {
         self.change(|view| {

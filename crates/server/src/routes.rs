@@ -11,7 +11,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     api,
     app::{App, AppState},
-    gate, page,
+    gate, page, v1,
 };
 
 /// All routes. Pomerium answers `/ping`, `/healthz` and `/.pomerium*` itself on every host.
@@ -44,6 +44,16 @@ pub fn router(app: Arc<App>) -> Router {
         .route(
             "/api/turns/{turn}/calls/{call}/result",
             get(api::call_result),
+        )
+        // OpenAI's API, for programs.
+        .nest(
+            "/v1",
+            Router::new()
+                .route("/chat/completions", post(v1::chat_completions))
+                .route("/models", get(v1::models))
+                .route("/models/{*model}", get(v1::model))
+                .fallback(v1::not_found)
+                .method_not_allowed_fallback(v1::method_not_allowed),
         )
         .fallback(page::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)

@@ -38,7 +38,7 @@ use chat::{
     toolbox::Toolbox,
 };
 use secrecy::SecretString;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use url::Url;
 
 pub use self::round::Round;
@@ -101,6 +101,9 @@ pub struct RoundRequest<'a> {
     pub toolbox: &'a Toolbox,
     /// Whether it may call.
     pub tool_choice: ToolChoice,
+    /// What else the endpoint is sent (`temperature`, …), as it is. Of what a request is made of
+    /// (`model`, `messages`, …) it changes nothing.
+    pub parameters: &'a Map<String, Value>,
 }
 
 /// What happens in a round.

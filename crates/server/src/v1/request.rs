@@ -1,0 +1,303 @@
+//! A chat completion request: what of it is taken, what passes on, and what is refused.
+
+use axum::{extract::Request, http::StatusCode};
+use chat::{
+    event::JsonObject,
+    limits,
+    message::ToolChoice,
+    request::{ApiRequest, role},
+};
+use futures_util::StreamExt as _;
+use serde_json::Value;
+
+use crate::{error::Problem, turns::ApiPost};
+
+/// Bytes of a request: a long conversation with some pictures in it.
+const BODY_BYTES: usize = 20 * 1024 * 1024;
+
+/// Bytes up to which a request that is too long is still read, and thrown away: whoever is
+/// answered while they send sees a broken connection instead of the answer.
+const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
+
+/// Values of a request: parsed, each takes some 100 bytes, however short it is written.
+const BODY_VALUES: usize = 250_000;
+
+/// Bytes of a model's id.
+const MODEL_BYTES: usize = 256;
+
+/// What passes on to the endpoint with every round of the turn, as it is. Everything else that the
+/// API knows is about one answer of a model, about functions, or about how the answer is sent, and
+/// is ours to deal with; what nobody knows is left out.
+const PASSED_ON: [&str; 18] = [
+    "frequency_penalty",
+    "logit_bias",
+    "max_completion_tokens",
+    "max_tokens",
+    "min_p",
+    "presence_penalty",
+    "prompt_cache_key",
+    "reasoning_effort",
+    "repetition_penalty",
+    "response_format",
+    "safety_identifier",
+    "seed",
+    "service_tier",
+    "stop",
+    "temperature",
+    "top_k",
+    "top_p",
+    "user",
+];
+
+/// A request that can be answered.
+#[derive(Debug)]
+pub(super) struct ChatRequest {
+    pub(super) post: ApiPost,
+    /// How the answer is streamed; whole if none.
+    pub(super) streaming: Option<StreamOptions>,
+}
+
+/// `stream_options`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct StreamOptions {
+    /// A last chunk says how many tokens it took.
+    pub(super) include_usage: bool,
+}
+
+/// Reads the request.
+///
+/// # Errors
+/// What is wrong with it, or not supported yet.
+pub(super) async fn read(request: Request) -> Result<ChatRequest, Problem> {
+    let mut pieces = request.into_body().into_data_stream();
+    let (mut body, mut length) = (Vec::new(), 0);
+    while let Some(piece) = pieces.next().await {
+        let piece = piece.map_err(|_| Problem::bad_request("The request broke off."))?;
+        length += piece.len();
+        if length <= BODY_BYTES {
+            body.extend_from_slice(&piece);
+        } else if length > DISCARDED_BYTES {
+            break;
+        }
+    }
+    if length > BODY_BYTES {
+        return Err(too_large(&format!("{} MiB", BODY_BYTES >> 20)));
+    }
+    parse(&body)
+}
+
+fn parse(body: &[u8]) -> Result<ChatRequest, Problem> {
+    if values(body) > BODY_VALUES {
+        return Err(too_large(&format!("{BODY_VALUES} JSON values")));
+    }
+    let parsed = serde_json::from_slice::<JsonObject>(body);
+    let mut body = parsed.map_err(|error| {
+        Problem::bad_request(format!(
+            "The body of the request is no JSON object: {error}."
+        ))
+    })?;
+    refuse_unsupported(&body)?;
+    let messages = messages(body.remove("messages"))?;
+    let model = model(body.get("model"))?;
+    let streaming = streaming(&body)?;
+    let tool_choice = tool_choice(&body)?;
+    body.retain(|key, value| PASSED_ON.contains(&key.as_str()) && !value.is_null());
+    if body.values().any(limits::nests_too_deeply) {
+        return Err(Problem::bad_request("A parameter nests too deeply."));
+    }
+    let request = ApiRequest {
+        messages,
+        parameters: body,
+        tool_choice,
+    };
+    let post = ApiPost { request, model };
+    Ok(ChatRequest { post, streaming })
+}
+
+fn too_large(limit: &str) -> Problem {
+    let message = format!("The request is larger than {limit}, which is all that is taken.");
+    Problem {
+        status: StatusCode::PAYLOAD_TOO_LARGE,
+        code: "too_large",
+        ..Problem::bad_request(message)
+    }
+}
+
+fn unsupported(what: &str) -> Problem {
+    let message = format!("{what} is not supported yet.");
+    Problem {
+        code: "unsupported_parameter",
+        ..Problem::bad_request(message)
+    }
+}
+
+/// What would be answered wrongly if it were passed over.
+fn refuse_unsupported(body: &JsonObject) -> Result<(), Problem> {
+    let is_set = |key: &str| match body.get(key) {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::Array(items)) => !items.is_empty(),
+        Some(Value::Bool(true) | Value::Number(_) | Value::String(_) | Value::Object(_)) => true,
+    };
+    if is_set("n") && body.get("n").and_then(Value::as_u64) != Some(1) {
+        return Err(unsupported("`n` other than 1 (more than one answer)"));
+    }
+    for key in ["tools", "functions"] {
+        if is_set(key) {
+            return Err(unsupported(&format!(
+                "`{key}` (functions of your own beside those of the user's MCP servers)"
+            )));
+        }
+    }
+    for key in ["logprobs", "top_logprobs", "audio"] {
+        if is_set(key) {
+            return Err(unsupported(&format!("`{key}`")));
+        }
+    }
+    let modalities = body.get("modalities").and_then(Value::as_array);
+    if modalities.is_some_and(|all| all.iter().any(|one| one != "text")) {
+        return Err(unsupported("`modalities` other than [\"text\"]"));
+    }
+    Ok(())
+}
+
+/// Without functions of the caller's there is nothing that could be required by name.
+fn tool_choice(body: &JsonObject) -> Result<ToolChoice, Problem> {
+    for key in ["tool_choice", "function_call"] {
+        match body.get(key) {
+            None | Some(Value::Null) => {}
+            Some(choice) if choice == "auto" => {}
+            Some(choice) if choice == "none" => return Ok(ToolChoice::None),
+            Some(_) => return Err(unsupported(&format!("`{key}` other than auto and none"))),
+        }
+    }
+    Ok(ToolChoice::Auto)
+}
+
+fn model(model: Option<&Value>) -> Result<Option<String>, Problem> {
+    match model {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(model)) if model.is_empty() => Ok(None),
+        Some(Value::String(model)) if model.len() <= MODEL_BYTES => Ok(Some(model.clone())),
+        Some(_) => Err(Problem::bad_request(format!(
+            "`model` must be the id of a model, at most {MODEL_BYTES} bytes."
+        ))),
+    }
+}
+
+fn streaming(body: &JsonObject) -> Result<Option<StreamOptions>, Problem> {
+    match body.get("stream") {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(None),
+        Some(Value::Bool(true)) => {
+            let options = body.get("stream_options");
+            let include_usage = options.and_then(|options| options.get("include_usage"));
+            Ok(Some(StreamOptions {
+                include_usage: include_usage == Some(&Value::Bool(true)),
+            }))
+        }
+        Some(Value::Number(_) | Value::String(_) | Value::Array(_) | Value::Object(_)) => {
+            Err(Problem::bad_request("`stream` must be true or false."))
+        }
+    }
+}
+
+fn messages(messages: Option<Value>) -> Result<Vec<JsonObject>, Problem> {
+    let Some(Value::Array(messages)) = messages else {
+        return Err(Problem::bad_request(
+            "`messages` must be a list of messages.",
+        ));
+    };
+    if messages.is_empty() {
+        return Err(Problem::bad_request("`messages` is empty."));
+    }
+    let checked = messages.into_iter().enumerate().map(|(at, message)| {
+        if limits::nests_too_deeply(&message) {
+            return Err(Problem::bad_request(format!(
+                "messages[{at}] nests too deeply."
+            )));
+        }
+        let Value::Object(message) = message else {
+            return Err(Problem::bad_request(format!(
+                "messages[{at}] is no object."
+            )));
+        };
+        match role(&message) {
+            "system" | "developer" | "user" | "assistant" | "tool" | "function" => Ok(message),
+            _ => Err(Problem::bad_request(format!(
+                "messages[{at}].role must be one of system, developer, user, assistant, tool."
+            ))),
+        }
+    });
+    let messages = checked.collect::<Result<Vec<_>, _>>()?;
+    check_pairs(&messages)?;
+    Ok(messages)
+}
+
+/// Every call of an assistant message needs one result, directly after it: endpoints refuse what
+/// has not, some with a 500. The words are OpenAI's own.
+fn check_pairs(messages: &[JsonObject]) -> Result<(), Problem> {
+    let mut open: Vec<&str> = Vec::new();
+    for (at, message) in messages.iter().enumerate() {
+        if role(message) == "tool" {
+            let id = message.get("tool_call_id").and_then(Value::as_str);
+            let found = open.iter().position(|open| Some(*open) == id);
+            let Some(found) = found else {
+                return Err(Problem::bad_request(format!(
+                    "messages[{at}]: messages with role 'tool' must be a response to a preceding \
+                     message with 'tool_calls'."
+                )));
+            };
+            open.swap_remove(found);
+            continue;
+        }
+        refuse_unanswered(&open)?;
+        let calls = message.get("tool_calls").and_then(Value::as_array);
+        for call in calls.into_iter().flatten() {
+            let id = call.get("id").and_then(Value::as_str);
+            match id.filter(|id| !open.contains(id)) {
+                Some(id) => open.push(id),
+                None => {
+                    return Err(Problem::bad_request(format!(
+                        "messages[{at}].tool_calls: every call needs an `id` of its own."
+                    )));
+                }
+            }
+        }
+    }
+    refuse_unanswered(&open)
+}
+
+fn refuse_unanswered(open: &[&str]) -> Result<(), Problem> {
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(Problem::bad_request(format!(
+        "An assistant message with 'tool_calls' must be followed by tool messages responding to \
+         each 'tool_call_id'. The following tool_call_ids did not have response messages: {}.",
+        open.join(", ")
+    )))
+}
+
+/// How many values this JSON has, about: each but the first stands after one of `[`, `{`, `,`, `:`.
+fn values(json: &[u8]) -> usize {
+    let mut values = 1;
+    let mut bytes = json.iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'[' | b'{' | b',' | b':' => values += 1,
+            b'"' => {
+                while let Some(byte) = bytes.next() {
+                    match byte {
+                        b'\\' => drop(bytes.next()),
+                        b'"' => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    values
+}
+
+#[cfg(test)]
+mod tests;
