@@ -10,7 +10,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chat::{
@@ -34,6 +34,9 @@ use crate::{
 pub use api::{ApiPost, OwnedTurn};
 pub use post::{Post, Posted};
 
+/// How long a list of models is used before the endpoint is asked again.
+const MODELS_LIFE: Duration = Duration::from_mins(1);
+
 /// How long the list of models is waited for before a turn is refused.
 const MODELS_WAIT: Duration = Duration::from_secs(10);
 
@@ -44,6 +47,8 @@ pub struct Turns {
     /// The endpoint's first model, once it was asked for.
     model: tokio::sync::OnceCell<String>,
     configured_model: Option<String>,
+    /// The endpoint's list of models, and when it was asked for.
+    models: tokio::sync::Mutex<Option<(Instant, Vec<String>)>>,
     /// Held while a turn is opened, so that the limits are counted one message after another.
     posting: tokio::sync::Mutex<()>,
     /// Counts how often a turn of each user's has begun or was let go of.
@@ -76,6 +81,7 @@ impl Turns {
             running: DashMap::new(),
             model: tokio::sync::OnceCell::new(),
             configured_model: model,
+            models: tokio::sync::Mutex::default(),
             posting: tokio::sync::Mutex::default(),
             changes: DashMap::new(),
             left: Notify::new(),
@@ -134,11 +140,34 @@ impl Turns {
         first.await.cloned()
     }
 
+    /// The models that can be asked for: the endpoint's, or if it lists none the one that answers.
+    pub async fn models(&self) -> Result<Vec<String>, Problem> {
+        let mut known = self.models.lock().await;
+        if let Some((at, models)) = &*known
+            && at.elapsed() < MODELS_LIFE
+        {
+            return Ok(models.clone());
+        }
+        match (self.context.model.models().await, &self.configured_model) {
+            (Ok(models), _) => {
+                *known = Some((Instant::now(), models.clone()));
+                Ok(models)
+            }
+            (Err(_), Some(model)) => Ok(vec![model.clone()]),
+            (Err(failure), None) => Err(Problem::upstream(failure)),
+        }
+    }
+
     /// Tells the user's running turns of a conversation that they are here.
     pub fn owner_here(&self, session: &Arc<Session>, conversation: &ConversationId) {
         if let Some(running) = self.of_conversation(&session.subject, conversation) {
             running.tell(Command::OwnerHere(Arc::clone(session)));
         }
+    }
+
+    /// Whether a turn does more than wait for a person.
+    pub(crate) fn any_working(&self) -> bool {
+        self.running.iter().any(|running| running.is_working())
     }
 
     /// Waits until no driver is left.
