@@ -17,7 +17,7 @@ use harness::{Ended, Events, Frame, Posted, User, World};
 use serde_json::json;
 
 use crate::{
-    fake::{Fake, json_answer, tool, wait_for},
+    fake::{Fake, tool, wait_for},
     servers::{build, outcome, turn},
 };
 
@@ -176,15 +176,9 @@ async fn a_page_that_stays_open_keeps_a_long_turn_going() {
 
 #[tokio::test]
 async fn a_server_that_takes_no_token_is_not_asked_for_ever() {
-    let fake = Fake::start(|seen| {
-        let refusal = json!({ "error": "Unauthorized", "request_id": "r-1" });
-        ready(match seen.method() {
-            "tools/call" => json_answer(401, &refusal),
-            _ => seen.plain(&[tool("work")]),
-        })
-    })
-    .await;
+    let fake = Fake::plain(&[tool("work")]).await;
     let world = build().server("Strict", fake.url()).start().await;
+    world.standin().refuse_tes("strict.localhost", "work");
     let ana = world.ana();
     let told = turn(&world, &ana, &[("Strict__work", json!({}))]).await;
     let call = told.call();
@@ -325,9 +319,7 @@ fn assert_clean(what: &str, bytes: &[u8]) {
 #[tokio::test]
 async fn tokens_and_assertions_are_never_written_down_or_handed_on() {
     let fake = Fake::start(|seen| {
-        let refusal = json!({ "error": "Unauthorized", "request_id": "r-1" });
         ready(match (seen.method(), seen.tool()) {
-            ("tools/call", "strict") => json_answer(401, &refusal),
             ("tools/call", "broken") => crate::fake::bare(500),
             _ => seen.plain(&["work", "strict", "broken"].map(tool)),
         })
@@ -342,6 +334,7 @@ async fn tokens_and_assertions_are_never_written_down_or_handed_on() {
         )
         .start_with_process()
         .await;
+    world.standin().refuse_tes("fake.localhost", "strict");
     let ana = world.ana();
     let te = world.standin().issue_te(ana.sid).unwrap();
     let assertion = world

@@ -19,6 +19,7 @@ mod upstream;
 
 mod connect;
 mod credentials;
+mod cuts;
 mod programs;
 mod sign_in;
 mod token_endpoint;
@@ -284,6 +285,12 @@ impl Standin {
     /// Changes how long TEs live that are issued from now on.
     pub fn set_te_lifetime(&self, lifetime: Duration) {
         self.gate.tes.set_lifetime(lifetime);
+    }
+
+    /// Counts every TE as stale for calls of this tool on this host from now on, whatever else it
+    /// is good for: a fault that a real Pomerium shows when its clock is wrong.
+    pub fn refuse_tes(&self, host: &str, tool: &str) {
+        self.gate.tes.refuse(host, tool);
     }
 
     /// Signs assertions with a new key from now on; the key set holds only that.

@@ -1,6 +1,7 @@
 //! What happens to a request: whose host, whose path, who asks, may they, and on to the upstream.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use http::header::HOST;
@@ -16,6 +17,7 @@ use super::assertion::Signer;
 use super::audit::{Audit, Check};
 use super::config::{Config, Kind, McpServer, Route, host_of};
 use super::credentials::Credentials;
+use super::cuts::Pacer;
 use super::json_rpc::{self, Call, Peeked};
 use super::listen::Peer;
 use super::own_paths;
@@ -43,6 +45,8 @@ pub(super) struct Gate {
 pub(super) struct TeTerms {
     pub(super) prefix: String,
     lifetime_millis: AtomicU64,
+    /// Hosts and tools for which every TE counts as stale.
+    refused: Mutex<Vec<(String, String)>>,
 }
 
 /// A host that the stand-in answers for.
@@ -151,6 +155,7 @@ impl Gate {
             Some(body) if visit.parts.method == Method::POST => json_rpc::read(headers, body),
             Some(_) | None => None,
         };
+        let session = session.filter(|_| !self.tes.refuses(&route.host, call.as_ref()));
         let decision = self.judge(visit, route, session.as_ref(), call.as_ref());
         let asked = visit.asked();
         let refused = || answer::server_refusal(&asked, authority(visit.parts), visit.path());
@@ -217,14 +222,24 @@ impl Gate {
         headers: HeaderMap,
         body: Body,
     ) -> Result<Answer, Error> {
+        let (mut pacer, body) = Pacer::watch(route.cuts, body);
         let request = Upstream::request(route, visit.parts, headers, body)?;
-        match self.upstream.send(request).await {
-            Ok(answer) => Ok(answer),
-            Err(details) => Ok(answer::proxy_error(
-                &visit.asked(),
-                StatusCode::SERVICE_UNAVAILABLE,
-                &details,
-            )),
+        let sending = self.upstream.send(request);
+        let answered = match &mut pacer {
+            None => Ok(sending.await),
+            Some(pacer) => pacer.within(sending).await,
+        };
+        let failed = |status, details: &str| {
+            let asked = visit.asked();
+            Ok(answer::proxy_error(&asked, status, details))
+        };
+        match answered {
+            Ok(Ok(answer)) => Ok(match pacer {
+                None => answer,
+                Some(pacer) => answer.map(|body| pacer.pace(body)),
+            }),
+            Ok(Err(details)) => failed(StatusCode::SERVICE_UNAVAILABLE, &details),
+            Err(cut) => failed(cut.status(), &cut.to_string()),
         }
     }
 
@@ -256,6 +271,7 @@ impl TeTerms {
         let terms = Self {
             prefix,
             lifetime_millis: AtomicU64::new(0),
+            refused: Mutex::default(),
         };
         terms.set_lifetime(lifetime);
         terms
@@ -265,6 +281,21 @@ impl TeTerms {
     pub(super) fn set_lifetime(&self, lifetime: Duration) {
         let millis = u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX);
         self.lifetime_millis.store(millis, Ordering::Relaxed);
+    }
+
+    /// Counts every TE as stale for calls of this tool on this host from now on.
+    pub(super) fn refuse(&self, host: &str, tool: &str) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.push((host.to_owned(), tool.to_owned()));
+    }
+
+    fn refuses(&self, host: &str, call: Option<&Call>) -> bool {
+        let Some(tool) = call.and_then(|call| call.tool.as_ref()) else {
+            return false;
+        };
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut refused = refused.iter();
+        refused.any(|(at, name)| at == host && *name == tool.name)
     }
 
     /// How long a TE lives that is issued now.

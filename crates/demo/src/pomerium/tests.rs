@@ -1,6 +1,7 @@
 //! The stand-in over real sockets.
 
 mod accounts;
+mod cuts;
 mod fake;
 mod guarded;
 mod journey;

@@ -73,6 +73,7 @@ impl State {
         self.seen.lock().unwrap().push(parts.clone());
         match parts.uri.path() {
             "/events" => self.events(),
+            "/ticks" => ticks(),
             "/hang" => {
                 let _guard = self.given_up.clone().drop_guard();
                 std::future::pending().await
@@ -99,6 +100,15 @@ impl State {
         answer.headers_mut().insert("content-type", sse);
         answer
     }
+}
+
+/// An event every now and then, for ever.
+fn ticks() -> Answer {
+    let ticks = stream::unfold((), |()| async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        Some((Ok(Frame::data(Bytes::from("data: 1\n\n"))), ()))
+    });
+    Response::new(StreamBody::new(ticks).boxed_unsync())
 }
 
 /// Answers as the server of the captures did, to the letter.
