@@ -278,19 +278,31 @@ async fn the_forwarder_streams_and_keeps_the_session_fresh_while_it_does() {
 
 #[tokio::test]
 async fn a_caller_that_goes_away_is_gone_for_toolgate_too() {
-    let gateway = Gateway::start().await;
     let terminal = Terminal::new();
+    // In the middle of a stream.
+    let gateway = Gateway::start().await;
     sign_in(&terminal, &gateway).await;
     let (_forwarder, base) = connect(&terminal, &gateway.url(), &[]).await;
-    let chat = client()
-        .post(format!("{base}/chat/completions"))
-        .json(&json!({}));
+    let chat = client().post(format!("{base}/chat/completions"));
     let pieces = gateway.stream();
-    let mut events = Events::of(begin(chat).await);
+    let mut events = Events::of(begin(chat.json(&json!({}))).await);
     pieces.send(Ok("data: 1\n\n")).unwrap();
     assert_eq!(events.next().await.unwrap().data, "1");
     assert!(!gateway.is_left());
     drop(events);
+    wait_for("the stream is cancelled", || gateway.is_left()).await;
+    gateway.end().await;
+
+    // Before there is an answer.
+    let gateway = Gateway::start().await;
+    sign_in(&terminal, &gateway).await;
+    let (_forwarder, base) = connect(&terminal, &gateway.url(), &[]).await;
+    let waiting = begin(client().get(format!("{base}/waits")));
+    let arrived = wait_for("it waits", || gateway.seen("/v1/waits").len() == 1);
+    tokio::select! {
+        _ = waiting => panic!("there is no answer"),
+        () = arrived => assert!(!gateway.is_left()),
+    }
     wait_for("the request is cancelled", || gateway.is_left()).await;
     gateway.end().await;
 }

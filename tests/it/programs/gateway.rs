@@ -1,7 +1,7 @@
 //! A Pomerium with a Toolgate behind it, both played: one session, one stream, as a test orders.
 
 use std::{
-    future::ready,
+    future::pending,
     io,
     sync::{
         Arc, Mutex,
@@ -42,7 +42,7 @@ struct State {
     signed_out: AtomicBool,
     refreshes: AtomicUsize,
     streams: Mutex<Vec<mpsc::UnboundedReceiver<io::Result<&'static str>>>>,
-    /// Cancelled when the reader of a stream has gone.
+    /// Cancelled when somebody has gone who waited for an answer or read a stream.
     gone: CancellationToken,
 }
 
@@ -50,7 +50,17 @@ impl Gateway {
     pub(super) async fn start() -> Self {
         let state = Arc::new(State::default());
         let serving = Arc::clone(&state);
-        let fake = Fake::start(move |seen| ready(serving.answer(&seen))).await;
+        let fake = Fake::start(move |seen| {
+            let serving = Arc::clone(&serving);
+            async move {
+                if seen.http.uri.path() == "/v1/waits" {
+                    let _left = serving.gone.clone().drop_guard();
+                    pending::<()>().await;
+                }
+                serving.answer(&seen)
+            }
+        })
+        .await;
         Self { fake, state }
     }
 
@@ -71,7 +81,7 @@ impl Gateway {
         pieces
     }
 
-    /// Whether the reader of a stream went away before its end.
+    /// Whether somebody went away before the end of an answer.
     pub(super) fn is_left(&self) -> bool {
         self.state.gone.is_cancelled()
     }

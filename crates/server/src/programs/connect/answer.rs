@@ -177,45 +177,4 @@ impl Lines {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_toolgates_own_errors_are_passed_on() {
-        for not in [
-            "",
-            "<html>",
-            "{}",
-            r#"{"error":"Unauthenticated","request_id":"x"}"#,
-            r#"{"error":{"code":1}}"#,
-        ] {
-            assert!(!is_openai(not.as_bytes()), "{not}");
-        }
-        assert!(is_openai(
-            br#"{"error":{"message":"m","type":"t","param":null,"code":"c"}}"#
-        ));
-    }
-
-    #[test]
-    fn only_whole_lines_are_passed_on() {
-        let mut lines = Lines::default();
-        assert_eq!(lines.whole(b"data: {\"a\":"), "");
-        assert_eq!(lines.whole(b"1}\n\ndata: {"), "data: {\"a\":1}\n\n");
-        assert_eq!(lines.whole(b"}\n"), "data: {}\n");
-        assert_eq!(lines.whole(b"\n: x"), "\n");
-        assert_eq!(lines.rest(), ": x");
-        let long = vec![b'x'; LINE_BYTES + 1];
-        assert_eq!(lines.whole(&long).len(), long.len());
-    }
-
-    #[test]
-    fn a_stream_that_breaks_off_ends_with_an_event_of_its_own() {
-        let event = last_event(&Problem::cut_off(30));
-        let text = std::str::from_utf8(&event).unwrap();
-        let data = text.strip_prefix("\n\ndata: ").unwrap();
-        let error: serde_json::Value = serde_json::from_str(data.trim_end()).unwrap();
-        let message = error["error"]["message"].as_str().unwrap();
-        assert!(message.contains("`timeout: 0s`") && message.contains("`idle_timeout: 0s`"));
-        assert_eq!(data.lines().count(), 2);
-    }
-}
+mod tests;

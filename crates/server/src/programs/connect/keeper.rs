@@ -80,6 +80,14 @@ impl Keeper {
     }
 }
 
+#[cfg(test)]
+impl Open {
+    /// One that nobody counts.
+    pub(super) fn alone() -> Self {
+        Self(watch::Sender::new(1))
+    }
+}
+
 impl Drop for Open {
     fn drop(&mut self) {
         self.0.send_modify(|count| *count -= 1);
