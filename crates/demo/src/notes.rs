@@ -74,15 +74,15 @@ pub struct Client {
     pub id: String,
     /// `client_secret`, sent in the form.
     pub secret: String,
-    /// The values of `redirect_uri` to accept, exactly.
-    pub redirect_uris: Vec<String>,
+    /// The `redirect_uri`, exactly.
+    pub redirect_uri: String,
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("id", &self.id)
-            .field("redirect_uris", &self.redirect_uris)
+            .field("redirect_uri", &self.redirect_uri)
             .finish_non_exhaustive()
     }
 }

@@ -40,13 +40,9 @@ pub(super) async fn ask(
 ) -> Result<Response, Trouble> {
     let form = Form::of(query.unwrap_or_default().as_bytes());
     let redirect_uri = form.get("redirect_uri").unwrap_or_default();
-    let known = shared
-        .client
-        .redirect_uris
-        .iter()
-        .any(|uri| uri == redirect_uri);
+    let client = &shared.client;
     // Nobody may be sent to an address that is not the client's.
-    if form.get("client_id") != Some(&shared.client.id) || !known {
+    if form.get("client_id") != Some(&client.id) || redirect_uri != client.redirect_uri {
         return Ok(refusal("Notes does not know the program that sent you."));
     }
     let state = form.get("state").map(str::to_owned);

@@ -51,7 +51,7 @@ impl Running {
         let client = Client {
             id: "pomerium".to_owned(),
             secret: "s3cret".to_owned(),
-            redirect_uris: vec![BACK.to_owned()],
+            redirect_uri: BACK.to_owned(),
         };
         let notes = Notes::start(options, client, listener, &tracker, shutdown.clone()).unwrap();
         Self {

@@ -140,9 +140,7 @@ pub(super) fn notes_client(port: u16, secret: String) -> notes::Client {
     notes::Client {
         id: "pomerium".to_owned(),
         secret,
-        redirect_uris: ["http", "https"]
-            .map(|scheme| format!("{scheme}://{NOTES_HOST}:{port}{CALLBACK_PATH}"))
-            .into(),
+        redirect_uri: format!("http://{NOTES_HOST}:{port}{CALLBACK_PATH}"),
     }
 }
 
