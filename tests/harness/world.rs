@@ -10,6 +10,7 @@ use std::{
 use demo::{
     Demo, Port, Server,
     model::{Model, Script},
+    notes::Notes,
     pomerium::{DemoUser, Standin},
 };
 use tempfile::TempDir;
@@ -159,6 +160,11 @@ impl World {
         self.demo().url()
     }
 
+    /// Toolgate's settings, by the names of their environment variables.
+    pub fn settings(&self) -> &std::collections::HashMap<String, String> {
+        self.demo().settings()
+    }
+
     /// The stand-in for Pomerium.
     pub fn standin(&self) -> &Standin {
         self.demo().standin()
@@ -168,6 +174,11 @@ impl World {
     pub fn model(&self) -> &Model {
         let model = self.demo().model();
         model.expect("the settings name another model endpoint")
+    }
+
+    /// The server that wants an account; the options must name it.
+    pub fn notes(&self) -> &Notes {
+        self.demo().notes().expect("this world has no Notes")
     }
 
     /// Toolgate's process, if it has one.
