@@ -95,7 +95,8 @@ async fn conversations_do_not_share_a_session_and_a_conversation_keeps_its_own()
         sessions[0] != sessions[1] && sessions[1] != sessions[2] && sessions[0] != sessions[2],
         "{sessions:?}"
     );
-    let conversation = &first.transcript.started.as_ref().unwrap().conversation;
+    let started = first.transcript.started.as_ref().unwrap();
+    let conversation = started.conversation.as_ref().unwrap();
     world
         .model()
         .queue(Reply::calls([Call::new("Old__work", &json!({}))]));

@@ -346,7 +346,8 @@ async fn tokens_and_assertions_are_never_written_down_or_handed_on() {
     let told = turn(&world, &ana, &calls).await;
     let outcomes = [Outcome::Ok, Outcome::TokenExpired, Outcome::ProtocolError];
     assert_eq!(told.outcomes(), outcomes);
-    let conversation = &told.transcript.started.as_ref().unwrap().conversation;
+    let started = told.transcript.started.as_ref().unwrap();
+    let conversation = started.conversation.as_ref().unwrap();
     for path in [
         "/",
         &format!("/c/{conversation}"),
