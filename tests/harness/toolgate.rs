@@ -43,6 +43,14 @@ impl ToolgateProcess {
     ) -> Self {
         let mut settings = settings.clone();
         settings.insert("TOOLGATE_LISTEN".to_owned(), address.to_string());
+        // Several run at once, and end at once, unless a test is about that.
+        for (key, value) in [
+            ("TOOLGATE_ADMIN_LISTEN", "127.0.0.1:0"),
+            ("TOOLGATE_DRAIN", "0s"),
+        ] {
+            let set = settings.entry(key.to_owned());
+            set.or_insert_with(|| value.to_owned());
+        }
         Self {
             address,
             settings,

@@ -181,7 +181,13 @@ impl Demo {
         parts::ready(northwind_addr, &mut ended).await?;
         if let Some(listener) = toolgate_listener {
             let config = Config::read(&settings)?;
-            let serving = server::serve(config, listener, toolgate.shutdown());
+            // Nobody asks for its health here, and its port may be taken.
+            let listeners = server::Listeners {
+                public: listener,
+                admin: None,
+            };
+            let shutdown = server::Shutdown::at_once(toolgate.shutdown());
+            let serving = server::serve(config, listeners, shutdown);
             toolgate.run("Toolgate", serving, tell);
             parts::ready(toolgate_addr, &mut ended).await?;
         }

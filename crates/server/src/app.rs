@@ -34,6 +34,8 @@ const GOODBYES: Duration = Duration::from_secs(2);
 /// What ends the program, in this order.
 #[derive(Clone, Debug)]
 pub struct Stops {
+    /// Begins the end: no new turns.
+    pub drain: CancellationToken,
     /// Ends the work: no new requests, turns are put down.
     pub work: CancellationToken,
     /// Ends what is on the wire, when every goodbye has been said.
@@ -151,6 +153,7 @@ impl App {
             },
             settings: Settings::of(config),
             tasks: tasks.clone(),
+            draining: stops.drain.clone(),
             shutdown: stops.work.clone(),
         });
         Ok(Self {

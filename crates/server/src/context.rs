@@ -28,6 +28,8 @@ pub struct Context {
     pub settings: Settings,
     /// The tracker of every task.
     pub tasks: TaskTracker,
+    /// No new turns: the program is going to end.
+    pub draining: CancellationToken,
     /// Ends every task.
     pub shutdown: CancellationToken,
 }

@@ -7,7 +7,7 @@
 mod forwarder;
 
 use axum::{
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use chat::{
@@ -21,6 +21,10 @@ use crate::identity::Unverified;
 
 /// The header that names the turn an answer of `/v1` is about.
 pub(crate) const TURN_HEADER: &str = "x-toolgate-turn";
+
+/// When it is worth asking again after "not now", seconds: a turn has ended, or another process
+/// serves.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
 /// An error as a caller sees it.
 #[derive(Clone, Debug)]
@@ -100,6 +104,7 @@ impl Problem {
         let body = serde_json::to_vec(&self.openai_body()).unwrap_or_default();
         let json = HeaderValue::from_static("application/json");
         let mut response = (self.status, [(header::CONTENT_TYPE, json)], body).into_response();
+        self.say_when(response.headers_mut());
         let turn = self.turn.as_ref().map(TurnId::as_str);
         if let Some(Ok(turn)) = turn.map(HeaderValue::from_str) {
             response.headers_mut().insert(TURN_HEADER, turn);
@@ -116,6 +121,13 @@ impl Problem {
                 param: None,
                 code: self.code,
             },
+        }
+    }
+
+    /// Adds when to ask again, where that helps (RFC 9110, section 10.2.3).
+    fn say_when(&self, headers: &mut HeaderMap) {
+        if matches!(self.code, "restarting" | "too_many_turns") {
+            headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
     }
 
@@ -357,6 +369,7 @@ impl IntoResponse for Problem {
         let mut response = (self.status, json).into_response();
         let media = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, media);
+        self.say_when(response.headers_mut());
         response
     }
 }
@@ -392,6 +405,17 @@ mod tests {
         assert_eq!(response.status(), 502);
         assert_eq!(response.headers()[TURN_HEADER], "turn-1");
         assert_eq!(response.headers()[header::CONTENT_TYPE], "application/json");
+    }
+
+    #[test]
+    fn who_is_refused_for_now_learns_when_to_come_back() {
+        let refused = Problem::shutting_down();
+        assert_eq!(refused.openai().headers()[header::RETRY_AFTER], "5");
+        let response = refused.into_response();
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "5");
+        let for_good = Problem::not_found("turn").into_response();
+        assert!(!for_good.headers().contains_key(header::RETRY_AFTER));
     }
 
     #[test]

@@ -6,8 +6,8 @@ pub mod routes;
 
 pub mod app;
 pub mod config;
-pub mod identity;
 pub mod doctor;
+pub mod identity;
 pub mod programs;
 
 pub mod context;
@@ -17,12 +17,16 @@ pub mod servers;
 pub mod tokens;
 pub mod turns;
 
+pub mod admin;
+
 mod api;
 mod clock;
+mod drain;
 mod driver;
 mod error;
 mod extract;
 mod gate;
+mod listen;
 mod markdown;
 mod standalone;
 mod streams;
@@ -30,10 +34,10 @@ mod v1;
 
 use std::{io, sync::Arc, time::Duration};
 
-use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use admin::Health;
 pub use app::{App, SetupError, Stops};
 pub use config::Config;
 
@@ -51,20 +55,51 @@ pub enum ServeError {
     Io(#[from] io::Error),
 }
 
-/// Serves the page and the API on `listener` until `shutdown`; then puts running turns down, so
-/// that the next start takes them up again, and returns with every task ended.
+/// Where Toolgate listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the page and the API.
+    pub public: TcpListener,
+    /// For the operator's questions, which never come through Pomerium.
+    pub admin: Option<TcpListener>,
+}
+
+/// What tells Toolgate to end.
+#[derive(Clone, Debug)]
+pub struct Shutdown {
+    /// Begins the drain: no new turns, and the end when no turn runs any more or after
+    /// `TOOLGATE_DRAIN`.
+    pub drain: CancellationToken,
+    /// Ends it now: running turns are put down.
+    pub now: CancellationToken,
+}
+
+impl Shutdown {
+    /// Without a drain.
+    pub fn at_once(now: CancellationToken) -> Self {
+        Self {
+            drain: now.clone(),
+            now,
+        }
+    }
+}
+
+/// Serves the page and the API until `shutdown`; then puts running turns down, so that the next
+/// start takes them up again, and returns with every task ended.
 pub async fn serve(
     config: Config,
-    listener: TcpListener,
-    shutdown: CancellationToken,
+    listeners: Listeners,
+    shutdown: Shutdown,
 ) -> Result<(), ServeError> {
     let tasks = TaskTracker::new();
     // What fails below must still end what was begun.
     let stops = Stops {
-        work: shutdown.child_token(),
+        drain: shutdown.drain.child_token(),
+        work: shutdown.now.child_token(),
         wires: CancellationToken::new(),
     };
-    let result = run(&config, listener, &tasks, &stops).await;
+    let result = run(config, listeners, &tasks, &stops).await;
+    stops.drain.cancel();
     stops.work.cancel();
     stops.wires.cancel();
     tasks.close();
@@ -73,33 +108,32 @@ pub async fn serve(
 }
 
 async fn run(
-    config: &Config,
-    listener: TcpListener,
+    config: Config,
+    listeners: Listeners,
     tasks: &TaskTracker,
     stops: &Stops,
 ) -> Result<(), ServeError> {
-    let shutdown = &stops.work;
-    let app = Arc::new(App::new(config, tasks, stops).await?);
+    let Listeners { public, admin } = listeners;
+    let address = public.local_addr()?;
+    let config = Config {
+        listen: address,
+        ..config
+    };
+    let health = Arc::new(Health::new(stops.drain.clone()));
+    if let Some(admin) = admin {
+        // It answers until nothing else does.
+        let serving = admin::serve(admin, Arc::clone(&health), stops.wires.clone());
+        tasks.spawn(serving);
+    }
+    let app = Arc::new(App::new(&config, tasks, stops).await?);
     app.recover().await?;
     app.keep_house();
-    let address = listener.local_addr()?;
+    health.recovered(app.context.store.clone());
+    tasks.spawn(drain::run(Arc::clone(&app), config.drain, stops.clone()));
     tracing::info!(%address, url = %app.public_url, "toolgate is ready");
-    let listener = listener.tap_io(|stream| {
-        // Small events must not wait for more to come.
-        let _best_effort = stream.set_nodelay(true);
-    });
-    let serving = axum::serve(listener, routes::router(Arc::clone(&app)))
-        .with_graceful_shutdown(shutdown.clone().cancelled_owned())
-        .into_future();
-    let patience = async {
-        shutdown.cancelled().await;
-        tokio::time::sleep(LAST_ANSWERS).await;
-    };
-    let served = tokio::select! {
-        served = serving => served,
-        () = patience => Ok(()),
-    };
-    shutdown.cancel();
+    let router = routes::router(Arc::clone(&app));
+    listen::serve(public, router, stops.work.clone(), LAST_ANSWERS).await;
+    stops.work.cancel();
     app.put_down().await;
-    Ok(served?)
+    Ok(())
 }

@@ -1,11 +1,11 @@
 //! The `toolgate` program.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use server::{
-    ServeError, SetupError,
-    config::{Config, ConfigError, Layered, Source as _},
+    Listeners, ServeError, SetupError, Shutdown, admin,
+    config::{self, Config, ConfigError, Layered, Source as _},
     doctor, programs,
 };
 use tokio::net::TcpListener;
@@ -43,6 +43,8 @@ enum Command {
     Serve,
     /// Looks at settings, Pomerium, MCP servers and the model endpoint, and says what to mend.
     Doctor(doctor::Arguments),
+    /// Asks the Toolgate of this machine whether it is ready; for the health check of a container.
+    Healthcheck,
     #[command(flatten)]
     Program(programs::Command),
 }
@@ -56,6 +58,7 @@ async fn main() -> ExitCode {
             Ok(code) => return code,
             Err(failed) => Err(failed),
         },
+        Some(Command::Healthcheck) => healthcheck(arguments.config).await,
         Some(Command::Program(command)) => program(command, arguments.config).await,
     };
     match done {
@@ -121,6 +124,17 @@ async fn program(command: programs::Command, file: Option<PathBuf>) -> Result<()
     })
 }
 
+async fn healthcheck(file: Option<PathBuf>) -> Result<(), Failed> {
+    log_quietly()?;
+    let settings = settings(file).map_err(bad_settings)?;
+    let address = config::admin_listen(&settings).map_err(bad_settings)?;
+    let ready = admin::ask_ready(address).await;
+    ready.map_err(|message| Failed {
+        message,
+        code: ExitCode::FAILURE,
+    })
+}
+
 async fn start(file: Option<PathBuf>) -> Result<(), Failed> {
     tracing_subscriber::fmt()
         .json()
@@ -129,24 +143,26 @@ async fn start(file: Option<PathBuf>) -> Result<(), Failed> {
         .init();
     let source = settings(file).map_err(bad_settings)?;
     let config = Config::read(&source).map_err(bad_settings)?;
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .map_err(|error| Failed {
-            message: format!(
-                "TOOLGATE_LISTEN: cannot listen on {}: {error}",
-                config.listen
-            ),
-            code: ExitCode::from(BAD_SETTINGS),
-        })?;
-    let tasks = TaskTracker::new();
-    let shutdown = CancellationToken::new();
+    for name in config::unknown_in_environment() {
+        tracing::warn!(name, "the environment sets what is no setting: misspelt?");
+    }
+    let listeners = Listeners {
+        public: bind("TOOLGATE_LISTEN", config.listen).await?,
+        admin: Some(bind("TOOLGATE_ADMIN_LISTEN", config.admin_listen).await?),
+    };
+    let shutdown = Shutdown {
+        drain: CancellationToken::new(),
+        now: CancellationToken::new(),
+    };
     let signalled = shutdown.clone();
+    let tasks = TaskTracker::new();
     tasks.spawn(async move {
         signal().await;
-        tracing::info!("stopping: running turns are put down for the next start");
-        signalled.cancel();
+        signalled.drain.cancel();
+        signal().await;
+        signalled.now.cancel();
     });
-    let served = server::serve(config, listener, shutdown).await;
+    let served = server::serve(config, listeners, shutdown).await;
     served.map_err(|error| Failed {
         message: chain(&error),
         code: match &error {
@@ -155,6 +171,14 @@ async fn start(file: Option<PathBuf>) -> Result<(), Failed> {
             }
             ServeError::Setup(_) | ServeError::Io(_) => ExitCode::FAILURE,
         },
+    })
+}
+
+async fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Failed> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|error| Failed {
+        message: format!("{key}: cannot listen on {address}: {error}"),
+        code: ExitCode::from(BAD_SETTINGS),
     })
 }
 

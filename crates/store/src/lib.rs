@@ -15,6 +15,7 @@
 mod error;
 mod history;
 mod log_read;
+mod probe;
 mod turn_log;
 mod unreadable;
 

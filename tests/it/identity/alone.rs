@@ -5,6 +5,7 @@ use std::{collections::HashMap, net::SocketAddr};
 use harness::PATIENCE;
 use http::{Method, StatusCode};
 use serde_json::Value;
+use server::{Listeners, Shutdown};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -48,7 +49,14 @@ impl Alone {
             tasks: TaskTracker::new(),
             _directory: directory,
         };
-        let serving = server::serve(config, listener, alone.shutdown.clone());
+        let serving = server::serve(
+            config,
+            Listeners {
+                public: listener,
+                admin: None,
+            },
+            Shutdown::at_once(alone.shutdown.clone()),
+        );
         alone.tasks.spawn(async move { serving.await.unwrap() });
         alone
     }

@@ -216,7 +216,7 @@ mod tests {
         let seen: Vec<_> = servers
             .iter()
             .map(|server| {
-                let bearer = server.bearer.as_ref().map(|bearer| bearer.expose_secret());
+                let bearer = server.bearer.as_ref().map(SecretString::expose_secret);
                 let (name, url) = (server.name.as_str(), server.url.as_str());
                 (name, url, bearer, server.trust_hints)
             })

@@ -16,10 +16,6 @@ pub trait Source {
 }
 
 /// The variables of the environment that look like settings of Toolgate's and are none.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the one place that reads it"
-)]
 pub fn unknown_in_environment() -> Vec<String> {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     let mut unknown: Vec<_> = names.filter(|name| is_unknown(name)).collect();

@@ -117,14 +117,14 @@ mod tests {
     use super::*;
     use crate::tokens::Sessions;
 
-    fn server(name: &str, trust_hints: bool) -> ConfiguredServer {
+    fn server(name: &str) -> ConfiguredServer {
         ConfiguredServer {
             name: name.to_owned(),
             url: format!("http://{}.internal/mcp", name.to_lowercase())
                 .parse()
                 .unwrap(),
             bearer: Some("key-1".into()),
-            trust_hints,
+            trust_hints: false,
         }
     }
 
@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn pomeriums_names_are_its_own() {
-        let configured = Configured::new(&[server("Database", false), server("Notes", false)]);
+        let configured = Configured::new(&[server("Database"), server("Notes")]);
         let names = |listed: &[Route]| {
             let routes = configured.beside(listed).into_iter();
             routes.map(|route| route.name).collect::<Vec<_>>()
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn each_server_gets_its_own_credential() {
-        let configured = Configured::new(&[server("Database", false)]);
+        let configured = Configured::new(&[server("Database")]);
         let (ana, sid) = (Subject::from("ana"), Sid::from("s"));
         let session = Sessions::default().receive(&ana, &sid, Some("TE".into()));
         let of = |route: &Route| configured.credentials(route, &session).credential();
@@ -168,7 +168,11 @@ mod tests {
 
     #[test]
     fn hints_of_configured_servers_count_only_if_the_operator_says_so() {
-        let configured = Configured::new(&[server("Notes", false), server("Files", true)]);
+        let files = ConfiguredServer {
+            trust_hints: true,
+            ..server("Files")
+        };
+        let configured = Configured::new(&[server("Notes"), files]);
         assert!(!configured.trusts_hints("Notes"));
         assert!(!configured.trusts_hints("Notes (config)"));
         assert!(configured.trusts_hints("Files"));
