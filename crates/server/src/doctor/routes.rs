@@ -156,10 +156,10 @@ pub(super) fn examine(file: &str, text: &str, expected: &Expected) -> Vec<Check>
 fn of_route(route: &Route<'_>, document: &Node, expected: &Expected) -> Vec<Finding> {
     let mut findings = shape::findings(route, expected);
     findings.extend(global::durations(route.node));
-    match route.role {
+    match shape::meant(route, expected) {
         Role::Client => findings.extend(client::findings(route, document, expected)),
         Role::Server => findings.extend(server::findings(route, expected)),
-        // Until that is mended, nothing else can be said.
+        // Of one that is unclear nothing more can be said until that is mended.
         Role::Plain | Role::Unclear => {}
     }
     findings

@@ -43,6 +43,7 @@ pub(super) async fn without_network(config: &Config, source: &Layered, report: &
     report.extend(unknown());
     report.add(&mode(config));
     report.extend(limits(config));
+    report.extend(ca_file(config));
     report.extend(plain_key(config));
     let url = config.database_url.clone();
     let looked = tokio::task::spawn_blocking(move || database(&url)).await;
@@ -130,6 +131,15 @@ fn limits(config: &Config) -> Vec<Check> {
         checks.push(Check::ok(Group::Settings, "settings.limits", what));
     }
     checks
+}
+
+/// The extra root certificates: whether they are certificates is found out when they are used.
+fn ca_file(config: &Config) -> Option<Check> {
+    let path = config.ca_file.as_ref()?;
+    let shown = path.display();
+    File::open(path).ok()?;
+    let what = format!("TOOLGATE_CA_FILE: {shown} is there");
+    Some(Check::ok(Group::Settings, "settings.ca_file", what))
 }
 
 /// A key that would travel in clear.

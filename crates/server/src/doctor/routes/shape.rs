@@ -15,6 +15,9 @@ const SERVER_KEYS: [&str; 4] = [
     "authorization_server_url",
 ];
 
+/// What made a client route once.
+const PASS_TOKEN: &str = "pass_upstream_access_token";
+
 /// A route, as far as it can be made out.
 pub(super) struct Route<'a> {
     pub(super) node: &'a Node,
@@ -112,6 +115,27 @@ fn role(route: &Node) -> Role {
     }
 }
 
+/// What a route is meant to be, where Pomerium cannot tell: the rest is looked at in that light.
+pub(super) fn meant(route: &Route<'_>, expected: &Expected) -> Role {
+    let Some(mcp) = route
+        .node
+        .get("mcp")
+        .filter(|_| route.role == Role::Unclear)
+    else {
+        return route.role;
+    };
+    let from = route.from.as_ref();
+    let keys = || mcp.entries().iter().map(|entry| entry.key.as_str());
+    if keys().any(|key| SERVER_KEYS.contains(&key)) {
+        Role::Server
+    } else if keys().eq([PASS_TOKEN]) || from.and_then(|it| expected.is_toolgate(it)) == Some(true)
+    {
+        Role::Client
+    } else {
+        Role::Unclear
+    }
+}
+
 /// What is wrong with the form of a route, whatever it is for.
 pub(super) fn findings(route: &Route<'_>, expected: &Expected) -> Vec<Finding> {
     let mut findings = Vec::new();
@@ -154,7 +178,7 @@ fn of_mcp(route: &Route<'_>, mcp: &Entry, expected: &Expected) -> Vec<Finding> {
         .filter(|entry| is_old(entry))
         .collect();
     if !old.is_empty() {
-        return vec![old_keys(route, mcp, &old)];
+        return vec![old_keys(route, mcp, &old, expected)];
     }
     if route.role != Role::Unclear {
         return Vec::new();
@@ -196,11 +220,11 @@ fn role_missing(route: &Route<'_>, mcp: &Entry, expected: &Expected) -> Finding 
 }
 
 fn is_old(entry: &Entry) -> bool {
-    entry.key == "pass_upstream_access_token" || SERVER_KEYS.contains(&entry.key.as_str())
+    entry.key == PASS_TOKEN || SERVER_KEYS.contains(&entry.key.as_str())
 }
 
 /// Keys of older versions, which stood in `mcp` itself, with today's form to paste.
-fn old_keys(route: &Route<'_>, mcp: &Entry, old: &[&Entry]) -> Finding {
+fn old_keys(route: &Route<'_>, mcp: &Entry, old: &[&Entry], expected: &Expected) -> Finding {
     let names: Vec<String> = old
         .iter()
         .map(|entry| format!("`mcp.{}`", entry.key))
@@ -212,20 +236,34 @@ fn old_keys(route: &Route<'_>, mcp: &Entry, old: &[&Entry]) -> Finding {
         "are keys"
     };
     let what = format!("{} {verb} of older versions of Pomerium", names.join(", "));
-    let moved: Vec<&&Entry> = old
-        .iter()
-        .filter(|entry| entry.key != "pass_upstream_access_token")
-        .collect();
+    let moved: Vec<&&Entry> = old.iter().filter(|entry| entry.key != PASS_TOKEN).collect();
     let mend = if moved.is_empty() && route.role != Role::Server {
         "write `mcp: {client: {}}` in its place".to_owned()
     } else {
         let kept = route.server().map(Node::entries).unwrap_or_default();
         let entries = kept.iter().chain(moved.into_iter().copied()).cloned();
+        let mut entries: Vec<Entry> = entries.collect();
+        if entries.iter().all(|entry| entry.key != "max_request_bytes") {
+            entries.push(max_request_bytes(line, expected));
+        }
         let server = Node {
             line,
-            value: Value::Map(entries.collect()),
+            value: Value::Map(entries),
         };
         format!("write `mcp: {{server: {server}}}` in its place")
     };
     Finding::fail("routes.mcp_old", line, what, mend)
+}
+
+/// What every server route should have.
+fn max_request_bytes(line: u64, expected: &Expected) -> Entry {
+    let bytes = i64::try_from(expected.max_request_bytes).unwrap_or(i64::MAX);
+    Entry {
+        key: "max_request_bytes".to_owned(),
+        line,
+        node: Node {
+            line,
+            value: Value::Integer(bytes),
+        },
+    }
 }

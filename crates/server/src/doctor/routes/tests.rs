@@ -236,7 +236,7 @@ const SERVER_FLAWS: &[(&str, &str, &str, Verdict, &str)] = &[
         "mcp: {upstream_oauth2: {client_id: abc, client_secret: s3cret}}",
         "routes.mcp_old",
         Verdict::Fail,
-        "`mcp: {server: {upstream_oauth2: {client_id: abc, client_secret: …}}}`",
+        "`mcp: {server: {upstream_oauth2: {client_id: abc, client_secret: …}, max_request_bytes: 1048576}}`",
     ),
     (
         MCP,
@@ -503,6 +503,18 @@ fn a_public_url_that_no_route_has_is_told_with_the_one_that_is_there() {
         mend.contains("TOOLGATE_PUBLIC_URL=https://chat.example.com"),
         "{mend}"
     );
+}
+
+#[test]
+fn an_old_form_hides_nothing_else_that_is_wrong() {
+    let chat = CHAT
+        .replace("{client: {}}", "{pass_upstream_access_token: true}")
+        .replace("    timeout: 0s\n", "");
+    let ids: Vec<&str> = wrong(&format!("{chat}{DATABASE}"))
+        .iter()
+        .map(|check| check.id)
+        .collect();
+    assert_eq!(ids, ["routes.mcp_old", "routes.timeout"]);
 }
 
 #[test]
