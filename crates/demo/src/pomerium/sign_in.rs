@@ -39,12 +39,15 @@ const PROGRAMMATIC: &str = "pomerium_programmatic";
 const PROVIDER: &str = "demo";
 
 impl Gate {
-    /// The link that signs the visitor in and brings them back to where they are.
+    /// The link that signs the visitor in and brings them back to where they are: with the
+    /// parameters written anew, in the order of their names, as Pomerium does.
     pub(super) fn sign_in_link(&self, visit: &Visit<'_>) -> Url {
-        let here = match visit.parts.uri.path_and_query() {
-            Some(path) => at(visit.site.origin(), path.as_str()),
-            None => visit.site.origin().clone(),
-        };
+        let mut here = at(visit.site.origin(), visit.path());
+        let mut pairs: Vec<_> = url::form_urlencoded::parse(visit.query().as_bytes()).collect();
+        if !pairs.is_empty() {
+            pairs.sort_by(|(one, _), (other, _)| one.cmp(other));
+            here.query_pairs_mut().clear().extend_pairs(pairs);
+        }
         let mut pairs = link_pairs(visit, here.as_str());
         pairs.push(("pomerium_idp_id".to_owned(), PROVIDER.to_owned()));
         let endpoint = at(&self.config.authenticate, "/.pomerium/sign_in");

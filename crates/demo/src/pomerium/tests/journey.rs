@@ -85,7 +85,7 @@ impl Browser {
         let start = "http://chat.localhost:8000/.pomerium/callback/?pomerium_additional_hosts=&";
         assert!(back.starts_with(start), "{back}");
         let home = self.sent_on(&back).await;
-        assert_eq!(home, "http://chat.localhost:8000/c/1?x=a%20b");
+        assert_eq!(home, "http://chat.localhost:8000/c/1?x=a+b");
         assert_eq!(text(self.get(&home).await).await, "app");
     }
 
