@@ -13,6 +13,7 @@ mod identity;
 mod kills;
 mod messages;
 mod model_faults;
+mod notes;
 mod programs;
 mod readers;
 mod recovery;
