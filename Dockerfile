@@ -34,8 +34,7 @@ FROM base AS northwind
 LABEL org.opencontainers.image.title="northwind" \
       org.opencontainers.image.description="An MCP server over one SQLite file"
 COPY --from=build /out/northwind /usr/local/bin/northwind
-ENV NORTHWIND_LISTEN=0.0.0.0:8080 \
-    NORTHWIND_DEMO_DATABASE=/data/northwind.db
+ENV NORTHWIND_LISTEN=0.0.0.0:8080
 EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["northwind", "healthcheck"]
 ENTRYPOINT ["northwind"]

@@ -7,6 +7,7 @@ mod look;
 
 mod approval;
 mod browser;
+mod deployment;
 mod harness_itself;
 mod house;
 mod identity;
