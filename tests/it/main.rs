@@ -5,6 +5,7 @@
 mod fake;
 mod look;
 
+mod accounts;
 mod approval;
 mod browser;
 mod deployment;

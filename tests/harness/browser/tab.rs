@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::mpsc};
 
-use chromiumoxide::{Page, error::CdpError};
+use chromiumoxide::{Page, cdp::browser_protocol::target::TargetId, error::CdpError};
 use demo::pomerium::DemoUser;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -81,6 +81,16 @@ impl Tab {
         self.watch.close();
         let closed = self.page.clone().close().await;
         closed.unwrap_or_else(|error| panic!("the tab does not close: {error}"));
+    }
+
+    /// It is going to close itself.
+    pub(super) fn closes(&self) {
+        self.watch.close();
+    }
+
+    /// Whether it is this one.
+    pub(super) fn is(&self, target: &TargetId) -> bool {
+        self.watch.is_of(target)
     }
 
     async fn loaded(&self) {

@@ -6,17 +6,25 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Instant,
 };
 
-use chromiumoxide::cdp::browser_protocol::{
-    browser::BrowserContextId,
-    network::CookieParam,
-    storage::SetCookiesParams,
-    target::{CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams},
+use chromiumoxide::{
+    Page,
+    cdp::browser_protocol::{
+        browser::BrowserContextId,
+        network::CookieParam,
+        storage::SetCookiesParams,
+        target::{
+            CreateBrowserContextParams, CreateTargetParams, DisposeBrowserContextParams,
+            GetTargetsParams, TargetId,
+        },
+    },
 };
 use demo::pomerium::DemoUser;
+use tokio::time::sleep;
 
-use super::{Browser, Tab, watch::Watch};
+use super::{BROWSER_PATIENCE, Browser, LOOK_EVERY, Tab, watch::Watch};
 use crate::World;
 
 /// Somebody at the browser. A test ends it with [`Visitor::leave`].
@@ -76,7 +84,56 @@ impl Visitor {
         blank.browser_context_id = Some(self.context.clone());
         blank.new_window = Some(true);
         let page = self.browser.chromium.new_page(blank).await;
-        let page = page.unwrap_or_else(|error| panic!("no tab: {error}"));
+        self.adopt(page.unwrap_or_else(|error| panic!("no tab: {error}")))
+            .await
+    }
+
+    /// The tab that a page has opened, as soon as it is there. It can have seen troubles before
+    /// anybody listened.
+    pub async fn opened_tab(&self) -> Tab {
+        let until = Instant::now() + BROWSER_PATIENCE;
+        loop {
+            if let Some(page) = self.stranger().await {
+                return self.adopt(page).await;
+            }
+            assert!(Instant::now() < until, "no page has opened a tab");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Waits until a tab has closed itself. What went wrong in it is not asked.
+    pub async fn wait_closed(&self, tab: Tab) {
+        let until = Instant::now() + BROWSER_PATIENCE;
+        tab.closes();
+        while self.targets().await.iter().any(|target| tab.is(target)) {
+            assert!(Instant::now() < until, "the tab does not close");
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// A tab of this visitor's that no test has opened.
+    async fn stranger(&self) -> Option<Page> {
+        let mut targets = self.targets().await.into_iter();
+        let known = |id: &TargetId| self.watched().iter().any(|watch| watch.is_of(id));
+        let found = targets.find(|target| !known(target))?;
+        self.browser.chromium.get_page(found).await.ok()
+    }
+
+    /// Every tab of this visitor's.
+    async fn targets(&self) -> Vec<TargetId> {
+        let targets = GetTargetsParams::default();
+        let targets = self.browser.chromium.execute(targets).await;
+        let targets = targets.expect("the browser knows its tabs").result;
+        targets
+            .target_infos
+            .into_iter()
+            .filter(|target| target.r#type == "page")
+            .filter(|target| target.browser_context_id.as_ref() == Some(&self.context))
+            .map(|target| target.target_id)
+            .collect()
+    }
+
+    async fn adopt(&self, page: Page) -> Tab {
         let watch = Watch::over(self.browser, &page, &self.origin).await;
         self.watched().push(watch.clone());
         let number = self.opened.fetch_add(1, Ordering::Relaxed);

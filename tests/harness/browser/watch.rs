@@ -11,6 +11,7 @@ use chromiumoxide::{
         browser_protocol::{
             log::{EventEntryAdded, LogEntryLevel},
             network::EventRequestWillBeSent,
+            target::TargetId,
         },
         js_protocol::runtime::{
             ConsoleApiCalledType, EventConsoleApiCalled, EventExceptionThrown, RemoteObject,
@@ -83,6 +84,11 @@ impl Watch {
         watch
     }
 
+    /// Whether it listens to this tab.
+    pub(super) fn is_of(&self, tab: &TargetId) -> bool {
+        self.page.target_id() == tab
+    }
+
     /// Lets troubles pass whose text has this in it.
     pub(super) fn allow(&self, part: &str) {
         lock(&self.heard.allowed).push(part.to_owned());
@@ -111,7 +117,7 @@ impl Watch {
         assert!(troubles.is_empty(), "in the browser: {troubles:#?}");
     }
 
-    /// The tab is about to be closed.
+    /// The tab is about to be closed, or has closed itself.
     pub(super) fn close(&self) {
         self.heard.closed.store(true, Ordering::Relaxed);
     }

@@ -283,6 +283,58 @@ mod tests {
     }
 
     #[test]
+    fn what_can_be_done_about_a_server_stands_with_it() {
+        let html_of = |known| servers(vec![known], None);
+        let offers = |html: &str, what: &str| html.contains(&format!("data-do=\"{what}\""));
+
+        let mut wants = known(ServerState::NeedsConnect, None, None);
+        wants.connect_url = Some("https://db.example.com/?a=1&b=%22".parse().unwrap());
+        let html = html_of(wants.clone());
+        assert!(offers(&html, "connect") && !offers(&html, "look"));
+        let link =
+            "href=\"https://db.example.com/?a=1&#38;b=%22\" target=\"_blank\" rel=\"noopener\"";
+        assert!(html.contains(link), "{html}");
+        // A server of the operator's own has no account at Pomerium.
+        wants.connect_url = None;
+        let html = html_of(wants);
+        assert!(!offers(&html, "connect") && offers(&html, "look"));
+
+        let html = html_of(known(ServerState::Unavailable, None, None));
+        assert!(offers(&html, "look") && !offers(&html, "disconnect"));
+
+        let mut ready = known(ServerState::Ready, None, None);
+        assert!(!html_of(ready.clone()).contains("data-do"));
+        ready.route.connected = true;
+        let html = html_of(ready);
+        assert!(offers(&html, "disconnect") && !offers(&html, "look"));
+    }
+
+    #[test]
+    fn a_denied_tool_is_called_denied() {
+        let tool = |name: &str| chat::tool::Tool {
+            name: name.to_owned(),
+            title: None,
+            description: None,
+            input_schema: serde_json::Map::new(),
+            output_schema: None,
+            hints: chat::tool::Hints::default(),
+        };
+        let catalog = Catalog::new("db", vec![tool("drop_table"), tool("read")], Vec::new());
+        let mut database = known(ServerState::Ready, None, Some(catalog));
+        let failure = Failure::new(Layer::Pomerium, "policy denies this", "Ask for access.")
+            .with_request_id(Some("id-8".to_owned()));
+        database.denied.insert("drop_table".to_owned(), failure);
+        let html = servers(vec![database], None);
+        let (before, after) = html.split_once("drop_table").unwrap();
+        assert!(!before.contains("denied by policy"));
+        let (denied, other) = after.split_once("</li>").unwrap();
+        for part in ["denied by policy", "Ask for access.", "id-8"] {
+            assert!(denied.contains(part), "{denied}");
+            assert!(!other.contains(part), "{other}");
+        }
+    }
+
+    #[test]
     fn a_list_that_cannot_be_had_says_so() {
         let failure = Failure::new(Layer::Pomerium, "No list.", "Later.");
         let html = servers(Vec::new(), Some(failure));
