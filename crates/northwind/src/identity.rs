@@ -126,7 +126,7 @@ impl Verifier {
                 .map_err(|error| Error::Pomerium(Box::new(error)))?,
         };
         Ok(Self {
-            keys: KeySet::new(jwks, address, ca_pem.as_deref()).map_err(Error::Pomerium)?,
+            keys: KeySet::new(&jwks, address, ca_pem.as_deref()).map_err(Error::Pomerium)?,
             host,
         })
     }

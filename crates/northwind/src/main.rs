@@ -91,7 +91,7 @@ struct Arguments {
     #[arg(long, env = "NORTHWIND_POMERIUM_HOST", value_name = "HOST")]
     pomerium_host: Option<String>,
 
-    /// Where Pomerium's keys are; without it https://HOST/.well-known/pomerium/jwks.json.
+    /// Where Pomerium's keys are; without it `https://HOST/.well-known/pomerium/jwks.json`.
     #[arg(
         long,
         env = "NORTHWIND_POMERIUM_JWKS",

@@ -77,7 +77,7 @@ struct Source {
 impl KeySet {
     /// Fetches nothing yet.
     pub(super) fn new(
-        url: Uri,
+        url: &Uri,
         address: Option<String>,
         ca_pem: Option<&[u8]>,
     ) -> Result<Self, BoxError> {

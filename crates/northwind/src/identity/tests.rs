@@ -67,7 +67,7 @@ struct Keys {
     ca_pem: Vec<u8>,
     set: Arc<Mutex<Value>>,
     fetched: Arc<AtomicUsize>,
-    _tasks: TaskTracker,
+    tasks: TaskTracker,
 }
 
 impl Keys {
@@ -91,10 +91,10 @@ impl Keys {
             ca_pem: certified.cert.pem().into_bytes(),
             set: Arc::new(Mutex::new(set)),
             fetched: Arc::default(),
-            _tasks: TaskTracker::new(),
+            tasks: TaskTracker::new(),
         };
         let (set, fetched) = (keys.set.clone(), keys.fetched.clone());
-        keys._tasks.spawn(async move {
+        keys.tasks.spawn(async move {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
                 let Ok(mut tls) = acceptor.accept(tcp).await else {
@@ -286,7 +286,7 @@ async fn an_empty_key_set_is_fetched_again_and_then_has_the_key() {
     let signer = Signer::new("k1");
     let keys = Keys::serve(json!({ "keys": null })).await;
     let mut set = KeySet::new(
-        format!("https://{HOST}{JWKS_PATH}").parse().unwrap(),
+        &format!("https://{HOST}{JWKS_PATH}").parse().unwrap(),
         Some(keys.address.to_string()),
         Some(&keys.ca_pem),
     )
