@@ -198,9 +198,9 @@ fn welcome(demo: &Demo, options: &Options) {
   Sign in   as {users}; there is no password.
             Policy keeps Ben from changing the database and from Notes.
   Ask       {questions}
-  Programs  OPENAI_BASE_URL={url}/v1, and as key what these print:
-            cargo run -p server -- login {url}
-            cargo run -p server -- token
+  Programs  cargo run -p server -- login {url}
+            cargo run -p server -- connect {url}
+            (the latter prints their OPENAI_BASE_URL and key)
   Model     {model}
   Data      {data}
   Stop      ctrl-c

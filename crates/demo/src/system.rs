@@ -166,18 +166,7 @@ impl Demo {
 
         let mut settings = options.settings;
         settings.extend(model.iter().flat_map(model_settings));
-        settings.extend([
-            ("TOOLGATE_PUBLIC_URL".to_owned(), url.clone()),
-            (
-                "TOOLGATE_POMERIUM_ADDR".to_owned(),
-                standin.tls_addr().to_string(),
-            ),
-            (
-                "TOOLGATE_CA_FILE".to_owned(),
-                data.write_ca(standin.ca_pem())?,
-            ),
-            ("TOOLGATE_DATABASE_URL".to_owned(), data.sqlite_url()),
-        ]);
+        settings.extend(own_settings(&url, &standin, &data)?);
         parts::ready(northwind_addr, &mut ended).await?;
         if let Some(listener) = toolgate_listener {
             let config = Config::read(&settings)?;
@@ -301,6 +290,17 @@ fn model_settings(model: &Model) -> [(String, String); 2] {
         ("OPENAI_BASE_URL".to_owned(), model.base_url()),
         ("TOOLGATE_MODEL".to_owned(), model.first_model().to_owned()),
     ]
+}
+
+/// How Toolgate finds the stand-in and its own database.
+fn own_settings(url: &str, standin: &Standin, data: &Data) -> Result<[(String, String); 4], Error> {
+    Ok([
+        ("TOOLGATE_PUBLIC_URL", url.to_owned()),
+        ("TOOLGATE_POMERIUM_ADDR", standin.tls_addr().to_string()),
+        ("TOOLGATE_CA_FILE", data.write_ca(standin.ca_pem())?),
+        ("TOOLGATE_DATABASE_URL", data.sqlite_url()),
+    ]
+    .map(|(key, value)| (key.to_owned(), value)))
 }
 
 /// Binds the page's port, or the first free one from it on.

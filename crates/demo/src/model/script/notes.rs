@@ -50,7 +50,7 @@ fn note(question: &str) -> String {
     let words = at.and_then(|at| question.get(at + NOTE_THAT.len()..));
     let words = words.unwrap_or(question).trim();
     let mut letters = words.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase());
+    let first = letters.next().map(char::to_uppercase);
     first.into_iter().flatten().chain(letters).collect()
 }
 
