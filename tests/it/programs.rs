@@ -1,6 +1,7 @@
 //! Programs: how they sign in, and the forwarder of `toolgate connect`.
 
 mod gateway;
+mod system;
 mod terminal;
 
 use std::io;
@@ -21,9 +22,15 @@ const SIGN_IN: &str = "/.pomerium/sign_in?";
 
 fn client() -> reqwest::Client {
     wire::http::install_crypto();
-    let client = reqwest::Client::builder().no_proxy();
-    let client = client.redirect(reqwest::redirect::Policy::none());
-    client.build().unwrap()
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        // No task of a connection is to outlive its answer.
+        .pool_max_idle_per_host(0)
+        .pool_idle_timeout(None);
+    client
+        .redirect(reqwest::redirect::Policy::none())
+        .build()
+        .unwrap()
 }
 
 /// Sends a request of another program's and returns its status and body.
