@@ -1,12 +1,24 @@
 //! A stand-in for Pomerium, so that Toolgate can be shown and tested without one.
 //!
 //! It answers as Pomerium does, unpleasant parts included: the sign-in redirects, the session
-//! cookie, the identity assertion and its key set, External Tokens (TEs) that expire, the list of
-//! MCP servers, routes with policy, and the errors of its proxy. Toolgate cannot tell the
-//! difference. It is no security product: two people sign in without a password.
+//! cookie, programs' tokens, the identity assertion and its key set, External Tokens (TEs) that
+//! expire, the list of MCP servers, accounts at upstreams that have to be connected, routes with
+//! policy and the bodies that escape it, answers that are cut off after 30 seconds, the audit log,
+//! and the errors of its proxy. Toolgate cannot tell the difference. It is no security product: two
+//! people sign in without a password.
 //!
-//! Known differences: `timeout` and `idle_timeout` are read and cut nothing, an upstream may not
-//! ask for OAuth, and paths are not normalised.
+//! Known differences:
+//!
+//! - `redirect_url` of `/connect` may be plain HTTP on a name under `localhost`, unless
+//!   [`RedirectUrls::HttpsOnly`] is chosen; links lead to the scheme of the route's `from`.
+//! - Upstreams and token endpoints over TLS are read from the configuration and never reached.
+//! - An authorization server is never discovered: a route needs `client_id` and `endpoint` to be
+//!   connected, as one in plain HTTP does with Pomerium.
+//! - It is no authorization server for MCP clients: no OAuth metadata, no registration, no answer
+//!   to preflights.
+//! - Tokens of identity providers (`bearer_token_format`) are none here, and Pomerium's own pages
+//!   about sessions and devices are missing.
+//! - Everything is kept in memory: a restart ends sessions and disconnects accounts.
 
 mod config;
 mod policy;
@@ -15,6 +27,7 @@ mod audit;
 mod gate;
 mod json_rpc;
 mod own_paths;
+mod paths;
 mod upstream;
 
 mod connect;

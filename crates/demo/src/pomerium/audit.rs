@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::gate::{Visit, authority};
 use super::json_rpc::Call;
 use super::policy::{Judgement, Verdict};
-use super::sessions::Session;
+use super::sessions::{DemoUser, Session};
 use super::vault::unix;
 
 /// Where audit lines go: called with one line, without its line feed, for each judged request.
@@ -150,7 +150,7 @@ impl Check<'_> {
         let user = self.session.map(|session| session.user);
         let text = |text: Option<&str>| Some(Value::from(text.unwrap_or_default()));
         match name {
-            "email" => text(user.map(|user| user.email())),
+            "email" => text(user.map(DemoUser::email)),
             "host" => text(Some(authority(parts))),
             "ip" => text(Some(&peer.address.ip().to_string())),
             "mcp-method" => self.call.map(|call| json!(call.method)),
@@ -167,7 +167,7 @@ impl Check<'_> {
             "query" => text(Some(self.visit.query())),
             "request-id" => text(Some(&id.to_string())),
             "session-id" => self.session.map(|session| json!(session.sid.to_string())),
-            "user" => text(user.map(|user| user.subject())),
+            "user" => text(user.map(DemoUser::subject)),
             _ => None,
         }
     }

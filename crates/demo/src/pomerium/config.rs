@@ -8,7 +8,7 @@ mod route;
 mod table;
 
 pub(super) use route::{
-    Cuts, Endpoint, Identity, Kind, McpServer, Route, UpstreamHost, UpstreamOAuth, host_of,
+    Cuts, Endpoint, Identity, Kind, Route, UpstreamHost, UpstreamOAuth, host_of,
 };
 pub use table::ConfigError;
 pub(super) use table::Table;
@@ -156,7 +156,7 @@ impl Config {
 impl Defaults {
     fn read(top: &Table<'_>) -> Result<Self, ConfigError> {
         Ok(Self {
-            identity: Identity::of(top.flag("pass_identity_headers")?.unwrap_or_default()),
+            identity: Identity::read(top)?.unwrap_or(Identity::Withheld),
             timeout: top
                 .duration("default_upstream_timeout")?
                 .unwrap_or(Some(DEFAULT_UPSTREAM_TIMEOUT)),

@@ -15,12 +15,13 @@ use uuid::Uuid;
 use super::answer::{self, Answer, Asked, Body};
 use super::assertion::Signer;
 use super::audit::{Audit, Check};
-use super::config::{Config, Kind, McpServer, Route, host_of};
+use super::config::{Config, Kind, Route, host_of};
 use super::credentials::Credentials;
 use super::cuts::Pacer;
 use super::json_rpc::{self, Call, Peeked};
 use super::listen::Peer;
 use super::own_paths;
+use super::paths::normalised;
 use super::policy::{Decision, Subject};
 use super::sessions::{Session, Sessions};
 use super::upstream::Upstream;
@@ -75,7 +76,8 @@ impl Gate {
             return answer;
         }
         let id = Uuid::new_v4();
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        parts.uri = normalised(parts.uri);
         let answer = match self.site(&parts) {
             Some(site) => {
                 let parts = &parts;
@@ -107,11 +109,9 @@ impl Gate {
         route.requests.fetch_add(1, Ordering::Relaxed);
         match &route.kind {
             Kind::Plain | Kind::Client => self.serve_app(visit, route, body).await,
-            Kind::Server(McpServer {
-                max_request_bytes, ..
-            }) => {
+            Kind::Server(server) => {
                 let version = visit.parts.version;
-                match json_rpc::peek(body, *max_request_bytes, version).await? {
+                match json_rpc::peek(body, server.max_request_bytes, version).await? {
                     Peeked::Seen(seen) => self.serve_mcp_server(visit, route, seen).await,
                     Peeked::TooLarge => Ok(answer::payload_too_large(version)),
                 }

@@ -99,8 +99,8 @@ impl Judgement {
     /// A path of Pomerium's own, which asks at most for a sign-in.
     pub(super) fn of_own_path(decision: Decision) -> Self {
         let allow = match decision {
-            Decision::Allow | Decision::Deny => Verdict::of(true, "pomerium-route"),
-            Decision::SignIn => Verdict::of(false, UNAUTHENTICATED),
+            Decision::Allow | Decision::Deny => Verdict::yes("pomerium-route"),
+            Decision::SignIn => Verdict::no(UNAUTHENTICATED),
         };
         Self {
             decision,
@@ -159,11 +159,15 @@ enum StringTest {
 }
 
 impl Verdict {
-    fn of(holds: bool, reason: &'static str) -> Self {
+    fn yes(reason: &'static str) -> Self {
         Self {
-            holds,
+            holds: true,
             reasons: BTreeSet::from([reason]),
         }
+    }
+
+    fn no(reason: &'static str) -> Self {
+        Self::yes(reason).inverted()
     }
 
     fn wants_user(&self) -> bool {
@@ -210,7 +214,7 @@ impl Block {
 impl Criterion {
     fn judge(&self, subject: Subject<'_>) -> Verdict {
         match self {
-            Self::Accept => Verdict::of(true, "accept"),
+            Self::Accept => Verdict::yes("accept"),
             Self::AuthenticatedUser => of_user(subject, ("user-ok", "user-unauthorized"), |_| true),
             Self::Email(matcher) => of_user(subject, ("email-ok", "email-unauthorized"), |email| {
                 matcher.matches(email)
@@ -233,23 +237,26 @@ fn of_user(
     holds: impl Fn(&str) -> bool,
 ) -> Verdict {
     match subject.user {
-        Some(user) if holds(user.email()) => Verdict::of(true, yes),
-        Some(_) => Verdict::of(false, no),
-        None => Verdict::of(false, UNAUTHENTICATED),
+        Some(user) if holds(user.email()) => Verdict::yes(yes),
+        Some(_) => Verdict::no(no),
+        None => Verdict::no(UNAUTHENTICATED),
     }
 }
 
 /// Whatever is no readable request at all passes as if no tool had been called.
 fn of_tool(call: Option<Asked<'_>>, matcher: &StringMatcher) -> Verdict {
     match call {
-        Some(Asked { method, tool }) if method == "tools/call" => {
+        Some(Asked {
+            method: "tools/call",
+            tool,
+        }) => {
             if tool.is_some_and(|tool| matcher.matches(tool)) {
-                Verdict::of(true, "mcp-tool-match")
+                Verdict::yes("mcp-tool-match")
             } else {
-                Verdict::of(false, "mcp-tool-no-match")
+                Verdict::no("mcp-tool-no-match")
             }
         }
-        Some(_) | None => Verdict::of(false, "mcp-not-a-tool-call"),
+        Some(_) | None => Verdict::no("mcp-not-a-tool-call"),
     }
 }
 

@@ -1,10 +1,14 @@
 //! The stand-in over real sockets.
 
 mod accounts;
+mod audit;
 mod cuts;
 mod fake;
 mod guarded;
 mod journey;
+mod limits;
+mod paths;
+mod programs;
 mod replay;
 mod streams;
 mod tokens;
@@ -155,6 +159,7 @@ impl House {
     {
         let url = Url::parse(&request.uri().to_string()).unwrap();
         let stream = TcpStream::connect(self.standin.tls_addr()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
         let connector = self.connector(version);
         let name = ServerName::try_from(url.host_str().unwrap().to_owned()).unwrap();
         let stream = TokioIo::new(connector.connect(name, stream).await.unwrap());

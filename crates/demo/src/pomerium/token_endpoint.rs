@@ -168,6 +168,10 @@ fn read(body: &[u8], now: SystemTime) -> Result<UpstreamToken, TokenError> {
     })
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that it can be given to `map_err`"
+)]
 fn unavailable(error: impl ToString) -> TokenError {
     TokenError::Unavailable(error.to_string())
 }

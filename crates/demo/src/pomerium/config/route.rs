@@ -54,7 +54,7 @@ pub(in crate::pomerium) enum Kind {
     /// `mcp: {client: {}}`: its upstream gets a TE with every request.
     Client,
     /// `mcp: {server: …}`: reached with a TE.
-    Server(McpServer),
+    Server(Box<McpServer>),
 }
 
 /// An MCP server (`mcp.server`).
@@ -158,9 +158,7 @@ impl Route {
             logo_url: table.text("logo_url")?.unwrap_or_default().to_owned(),
             cuts: Cuts::read(&table, &kind, defaults)?,
             kind,
-            identity: table
-                .flag("pass_identity_headers")?
-                .map_or(defaults.identity, Identity::of),
+            identity: Identity::read(&table)?.unwrap_or(defaults.identity),
             upstream_host: if preserved {
                 UpstreamHost::Preserved
             } else {
@@ -196,8 +194,10 @@ impl Route {
 }
 
 impl Identity {
-    pub(super) const fn of(passed: bool) -> Self {
-        if passed { Self::Passed } else { Self::Withheld }
+    /// What a route says, or all of them together; `None` if nothing.
+    pub(super) fn read(table: &Table<'_>) -> Result<Option<Self>, ConfigError> {
+        let passed = table.flag("pass_identity_headers")?;
+        Ok(passed.map(|passed| if passed { Self::Passed } else { Self::Withheld }))
     }
 }
 
@@ -235,14 +235,14 @@ fn read_kind(route: &Table<'_>) -> Result<Kind, ConfigError> {
     }
     table.only(&["path", "max_request_bytes", "upstream_oauth2"])?;
     let oauth = table.table("upstream_oauth2")?;
-    Ok(Kind::Server(McpServer {
+    Ok(Kind::Server(Box::new(McpServer {
         path: table.text("path")?.unwrap_or("/").to_owned(),
         max_request_bytes: match table.number("max_request_bytes")? {
             Some(bytes) => usize::try_from(bytes).unwrap_or(usize::MAX),
             None => DEFAULT_MAX_REQUEST_BYTES,
         },
         oauth: oauth.map(|oauth| read_oauth(&oauth)).transpose()?,
-    }))
+    })))
 }
 
 fn read_oauth(table: &Table<'_>) -> Result<UpstreamOAuth, ConfigError> {

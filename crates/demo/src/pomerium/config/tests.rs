@@ -1,4 +1,5 @@
 use super::super::policy::Policy;
+use super::route::McpServer;
 use super::*;
 
 const SIGN_IN: &str = "authenticate_service_url: http://authenticate.localhost:8000\n";
@@ -165,11 +166,11 @@ routes:
     );
     assert_eq!(
         github.kind,
-        Kind::Server(McpServer {
+        Kind::Server(Box::new(McpServer {
             path: "/mcp".to_owned(),
             max_request_bytes: 4096,
             oauth: None,
-        })
+        }))
     );
     let seconds = |seconds| Some(Duration::from_secs(seconds));
     let cuts = |total, idle| Cuts { total, idle };

@@ -123,10 +123,10 @@ async fn a_code_is_exchanged_with_all_that_proves_it() {
 #[tokio::test]
 async fn a_token_that_ended_is_refreshed_or_forgotten() {
     let house = House::open().await;
-    let connect_with = |refreshes, expires_in| {
+    let connect_with = |refresh| {
         house.guarded.with(|state| {
-            state.refreshes = refreshes;
-            state.expires_in = Some(expires_in);
+            state.refresh = refresh;
+            state.expires_in = Some(1);
         });
         house
             .standin
@@ -135,7 +135,7 @@ async fn a_token_that_ended_is_refreshed_or_forgotten() {
     };
     let wait = || tokio::time::sleep(Duration::from_millis(1100));
 
-    connect_with(true, 1).await;
+    connect_with(Some("again")).await;
     wait().await;
     assert_eq!(house.list(&house.te()).await.status(), StatusCode::OK);
     let newest = house
@@ -162,7 +162,7 @@ async fn a_token_that_ended_is_refreshed_or_forgotten() {
     assert!(!house.is_listed_as_connected(&house.te()).await);
 
     fails(StatusCode::OK);
-    connect_with(false, 1).await;
+    connect_with(None).await;
     wait().await;
     assert!(house.is_listed_as_connected(&house.te()).await);
     assert_wants_consent(house.list(&house.te()).await).await;
@@ -176,7 +176,9 @@ async fn a_token_that_the_upstream_refuses_asks_for_consent_and_stays() {
         .standin
         .connect_upstream(DemoUser::Ana, "up.example.test", "revoked");
     assert_wants_consent(house.list(&house.te()).await).await;
-    house.guarded.with(|state| state.wants_scope = true);
+    house
+        .guarded
+        .with(|state| state.refusal = StatusCode::FORBIDDEN);
     assert_wants_consent(house.list(&house.te()).await).await;
     let seen = house.guarded.with(|state| state.bearers.clone());
     assert_eq!(seen, vec![Some("Bearer revoked".to_owned()); 2]);

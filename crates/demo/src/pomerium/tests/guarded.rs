@@ -32,10 +32,10 @@ pub(super) struct State {
     pub(super) token_status: StatusCode,
     /// `expires_in` of the tokens given from now on.
     pub(super) expires_in: Option<u64>,
-    /// Whether a refresh token is given.
-    pub(super) refreshes: bool,
-    /// A 403 for want of a scope in the place of a 401.
-    pub(super) wants_scope: bool,
+    /// The refresh token that is given, if any.
+    pub(super) refresh: Option<&'static str>,
+    /// How it refuses: a 401, or a 403 for want of a scope.
+    pub(super) refusal: StatusCode,
     /// The `Authorization` of each MCP request.
     pub(super) bearers: Vec<Option<String>>,
     /// Each form that the token endpoint got.
@@ -54,8 +54,8 @@ impl Guarded {
             denies: false,
             token_status: StatusCode::OK,
             expires_in: None,
-            refreshes: false,
-            wants_scope: false,
+            refresh: None,
+            refusal: StatusCode::UNAUTHORIZED,
             bearers: Vec::new(),
             forms: Vec::new(),
             token: "none".to_owned(),
@@ -134,8 +134,8 @@ impl State {
         if let Some(seconds) = self.expires_in {
             given["expires_in"] = seconds.into();
         }
-        if self.refreshes {
-            given["refresh_token"] = "again".into();
+        if let Some(refresh) = self.refresh {
+            given["refresh_token"] = refresh.into();
         }
         Response::new(whole(given.to_string()))
     }
@@ -144,13 +144,8 @@ impl State {
         let is_good = bearer.as_deref() == Some(&*format!("Bearer {}", self.token));
         self.bearers.push(bearer);
         if !is_good {
-            let status = if self.wants_scope {
-                StatusCode::FORBIDDEN
-            } else {
-                StatusCode::UNAUTHORIZED
-            };
             let mut answer = Response::new(whole("the upstream's own words"));
-            *answer.status_mut() = status;
+            *answer.status_mut() = self.refusal;
             let challenge = r#"Bearer realm="up", error="insufficient_scope""#;
             let challenge = challenge.parse().unwrap();
             answer.headers_mut().insert("www-authenticate", challenge);

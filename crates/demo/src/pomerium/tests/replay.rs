@@ -126,7 +126,7 @@ impl House {
                 self.standin.connect_upstream(DemoUser::Ana, host, "any");
             }
             "upstream OAuth, not connected" => {
-                self.standin.disconnect_upstream(DemoUser::Ana, host)
+                self.standin.disconnect_upstream(DemoUser::Ana, host);
             }
             _ => {}
         }
