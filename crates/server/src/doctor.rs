@@ -15,6 +15,7 @@ mod model;
 
 mod routes;
 
+mod login;
 mod report;
 mod way;
 
@@ -24,18 +25,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use secrecy::SecretString;
 use url::Url;
 
 use self::{
+    login::Login,
     report::{Check, Form, Group, Report},
     routes::Expected,
     way::Way,
 };
-use crate::{
-    config::{Config, ConfigError, KEYS, Layered, Source},
-    programs,
-};
+use crate::config::{Config, ConfigError, KEYS, Layered, Source as _};
 
 /// The exit code when something has to be mended.
 const SOMETHING_FAILED: u8 = 1;
@@ -125,16 +123,18 @@ async fn examine(arguments: &Arguments, config: &Config, source: &Layered, repor
         Err(check) => return report.add(&check),
     };
     settings::listeners(&way, config, report).await;
-    let login = login(arguments, config, source, report);
     let mut found = Vec::new();
+    let mut login = None;
     if let Some(public_url) = &config.public_url {
+        let find = Login::find(arguments.token.as_deref(), public_url, source);
         let visit = pomerium::Visit {
             way: &way,
             config,
             public_url,
-            login: login.as_ref(),
+            login: &find,
         };
         found = visit.check(arguments.long, report).await;
+        login = find.ok();
     }
     servers::check(&way, config, &found, login.as_ref(), report).await;
     model::check(&way, config, report).await;
@@ -145,43 +145,6 @@ async fn examine(arguments: &Arguments, config: &Config, source: &Layered, repor
             max_request_bytes: config.mcp_max_request_bytes,
         };
         report.extend(of_file(file, &expected));
-    }
-}
-
-/// What the requests behind Pomerium are sent with.
-fn login(
-    arguments: &Arguments,
-    config: &Config,
-    source: &Layered,
-    report: &mut Report,
-) -> Option<SecretString> {
-    let public_url = config.public_url.as_ref()?;
-    let id = "pomerium.login";
-    let origin = origin(public_url);
-    let run = format!("run `toolgate login {origin}`, then `toolgate doctor` again");
-    let check = match (&arguments.token, programs::stored_key(source, &origin)) {
-        (Some(token), _) => return Some(api_key(token)),
-        (None, Ok(Some(key))) => return Some(key),
-        (None, Ok(None)) => {
-            let what = format!("not signed in to {origin}: what only people see was not looked at");
-            Check::skipped(Group::Pomerium, id, what).mend(run)
-        }
-        (None, Err(error)) => {
-            Check::warn(Group::Pomerium, id, format!("no login: {error}")).mend(run)
-        }
-    };
-    report.add(&check);
-    None
-}
-
-/// A token as Pomerium takes it as bearer: a programmatic one needs its prefix.
-fn api_key(token: &str) -> SecretString {
-    let token = token.trim();
-    let is_jwt = token.split('.').count() == 3;
-    if is_jwt && !token.starts_with("Pomerium-") {
-        format!("Pomerium-{token}").into()
-    } else {
-        token.into()
     }
 }
 
@@ -229,20 +192,7 @@ fn form(arguments: &Arguments) -> Form {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret as _;
-
     use super::*;
-
-    #[test]
-    fn a_programmatic_token_gets_its_prefix_once_and_others_stay_as_they_are() {
-        for (given, sent) in [
-            ("a.b.c", "Pomerium-a.b.c"),
-            ("Pomerium-a.b.c\n", "Pomerium-a.b.c"),
-            ("pom_mat_abc", "pom_mat_abc"),
-        ] {
-            assert_eq!(api_key(given).expose_secret(), sent);
-        }
-    }
 
     #[test]
     fn a_file_that_cannot_be_read_or_has_no_end_is_a_failure() {

@@ -3,18 +3,15 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use http::{StatusCode, header};
-use secrecy::SecretString;
+use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 use url::Url;
-use wire::{
-    http::Credential,
-    pomerium::{Pomerium, Route},
-};
+use wire::pomerium::{Pomerium, Route};
 
 use super::{
+    login::Login,
     origin,
-    report::{Check, Group, Report},
+    report::{Check, Group, Report, Verdict},
     way::{Answer, Way},
 };
 use crate::{clock, config::Config};
@@ -37,14 +34,14 @@ pub(super) struct Visit<'a> {
     pub(super) way: &'a Way,
     pub(super) config: &'a Config,
     pub(super) public_url: &'a Url,
-    pub(super) login: Option<&'a SecretString>,
+    pub(super) login: &'a Result<Login, Check>,
 }
 
 impl Visit<'_> {
     /// Checks Pomerium, and returns the MCP servers that it lists.
     pub(super) async fn check(&self, long: bool, report: &mut Report) -> Vec<Route> {
         let pomerium = Pomerium::new(self.way.http.clone(), self.public_url.clone());
-        let keys = match self.get(JWKS, Credential::None).await {
+        let keys = match self.way.get(self.at(JWKS)).await {
             Ok(answer) => answer,
             Err(problem) => {
                 report.add(&self.unreachable(&problem));
@@ -57,13 +54,17 @@ impl Visit<'_> {
         if let Some(check) = self.listing_without_token().await {
             report.add(&check);
         }
-        let Some(login) = self.login else {
-            return Vec::new();
+        let login = match self.login {
+            Ok(login) => login,
+            Err(check) => {
+                report.add(check);
+                return Vec::new();
+            }
         };
         let signed_in = self.session(login).await;
-        let here = signed_in.verdict == super::report::Verdict::Ok;
+        let here = signed_in.verdict == Verdict::Ok;
         report.add(&signed_in);
-        let routes = match pomerium.routes(login).await {
+        let routes = match pomerium.routes(login.token()).await {
             Ok(routes) => routes,
             Err(error) => {
                 let failure = error.failure();
@@ -78,10 +79,6 @@ impl Visit<'_> {
             report.add(&self.long_answer(login).await);
         }
         routes
-    }
-
-    async fn get(&self, path: &str, credential: Credential) -> Result<Answer, String> {
-        self.way.get(self.at(path), credential).await
     }
 
     fn at(&self, path: &str) -> Url {
@@ -162,7 +159,7 @@ impl Visit<'_> {
     async fn listing_without_token(&self) -> Option<Check> {
         let id = "pomerium.mcp";
         let fail = |what: String| Check::fail(Group::Pomerium, id, what);
-        let answer = match self.get(ROUTES, Credential::None).await {
+        let answer = match self.way.get(self.at(ROUTES)).await {
             Ok(answer) => answer,
             Err(problem) => return Some(fail(format!("{ROUTES}: {problem}"))),
         };
@@ -189,10 +186,13 @@ impl Visit<'_> {
     }
 
     /// Toolgate itself, through Pomerium.
-    async fn session(&self, login: &SecretString) -> Check {
+    async fn session(&self, login: &Login) -> Check {
         let id = "pomerium.route";
-        let credential = Credential::ExternalToken(login.clone());
-        let answer = match self.get("/api/session", credential).await {
+        let (headers, credential) = login.beside_authorization();
+        let asking = self
+            .way
+            .get_with(self.at("/api/session"), headers, credential);
+        let answer = match asking.await {
             Ok(answer) => answer,
             Err(problem) => {
                 let what = format!("Toolgate's route: {problem}");
@@ -250,16 +250,18 @@ impl Visit<'_> {
     }
 
     /// Whether a stream lives past the 30 s that a route without `timeout: 0s` has.
-    async fn long_answer(&self, login: &SecretString) -> Check {
+    async fn long_answer(&self, login: &Login) -> Check {
         let id = "pomerium.long";
         let fail = |what: String| {
             let mend = "set `timeout: 0s` and `idle_timeout: 0s` on Toolgate's route in Pomerium";
             Check::fail(Group::Pomerium, id, what).mend(mend)
         };
         let started = tokio::time::Instant::now();
-        let credential = Credential::ExternalToken(login.clone());
-        let url = self.at("/api/events");
-        let opened = self.way.begin(url, "text/event-stream", credential).await;
+        let (mut headers, credential) = login.beside_authorization();
+        let stream = HeaderValue::from_static("text/event-stream");
+        headers.insert(header::ACCEPT, stream);
+        let opening = self.way.begin(self.at("/api/events"), headers, credential);
+        let opened = opening.await;
         let mut stream = match opened {
             Ok(answer) if answer.status == StatusCode::OK => answer.body,
             Ok(answer) => return fail(format!("no event stream, but {}", answer.status)),
@@ -383,7 +385,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::doctor::report::Verdict;
 
     #[test]
     fn each_answer_behind_the_route_is_told_apart() {

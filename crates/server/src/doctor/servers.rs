@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Instant};
 
 use chat::{failure::Failure, limits};
 use futures_util::{StreamExt as _, stream};
-use secrecy::SecretString;
 use url::Url;
 use wire::{
     http::{Credential, ServerKey},
@@ -13,6 +12,7 @@ use wire::{
 };
 
 use super::{
+    login::Login,
     origin,
     report::{Check, Group, Report, Verdict},
     way::Way,
@@ -41,11 +41,11 @@ struct Target {
 }
 
 impl Target {
-    fn of_route(route: &Route, login: &SecretString, back: Option<&Url>) -> Self {
+    fn of_route(route: &Route, login: &Login, back: Option<&Url>) -> Self {
         Self {
             name: route.name.clone(),
             url: route.url.clone(),
-            credential: Credential::ExternalToken(login.clone()),
+            credential: Credential::ExternalToken(login.token().clone()),
             connect: back.and_then(|back| route.connect_url(back)),
         }
     }
@@ -66,7 +66,7 @@ pub(super) async fn check(
     way: &Way,
     config: &Config,
     routes: &[Route],
-    login: Option<&SecretString>,
+    login: Option<&Login>,
     report: &mut Report,
 ) {
     let back = config.public_url.as_ref();
@@ -77,7 +77,7 @@ pub(super) async fn check(
         .chain(config.servers.iter().map(Target::of_config))
         .collect();
     if targets.is_empty() {
-        report.add(&nothing_to_see(config));
+        report.add(&nothing_to_see(config, login));
         return;
     }
     let eras = EraMemory::default();
@@ -101,9 +101,13 @@ pub(super) async fn check(
     }
 }
 
-fn nothing_to_see(config: &Config) -> Check {
+fn nothing_to_see(config: &Config, login: Option<&Login>) -> Check {
     let id = "servers.none";
     match &config.public_url {
+        Some(_) if login.is_some() => {
+            let what = "no server is known to look at";
+            Check::skipped(Group::Servers, id, what)
+        }
         Some(url) => {
             let what = "no server was looked at: that takes a login";
             let mend = format!("run `toolgate login {}`", origin(url));

@@ -8,7 +8,7 @@ use std::{
 };
 
 use url::Url;
-use wire::http::{Credential, is_loopback};
+use wire::http::is_loopback;
 
 use super::{
     origin,
@@ -261,7 +261,7 @@ impl Listener {
         let Ok(url) = Url::parse(&format!("http://{at}{}", self.path)) else {
             return false;
         };
-        let answer = way.get(url, Credential::None).await;
+        let answer = way.get(url).await;
         answer.is_ok_and(|answer| (self.is_ours)(&String::from_utf8_lossy(&answer.body)))
     }
 }

@@ -90,10 +90,22 @@ impl Way {
     }
 
     /// Asks for something, and reads all of the answer.
-    pub(super) async fn get(&self, url: Url, credential: Credential) -> Result<Answer, String> {
+    pub(super) async fn get(&self, url: Url) -> Result<Answer, String> {
+        self.get_with(url, HeaderMap::new(), Credential::None).await
+    }
+
+    /// Asks for something as somebody, and reads all of the answer.
+    pub(super) async fn get_with(
+        &self,
+        url: Url,
+        mut headers: HeaderMap,
+        credential: Credential,
+    ) -> Result<Answer, String> {
         let started = Instant::now();
+        // With any other an expired session is a redirect.
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
         let asking = async {
-            let answer = self.begin(url, "application/json", credential).await?;
+            let answer = self.begin(url, headers, credential).await?;
             let (status, headers) = (answer.status, answer.headers.clone());
             let request_id = answer.request_id();
             Ok(Answer {
@@ -114,12 +126,9 @@ impl Way {
     pub(super) async fn begin(
         &self,
         url: Url,
-        accept: &'static str,
+        headers: HeaderMap,
         credential: Credential,
     ) -> Result<Incoming, HttpError> {
-        let mut headers = HeaderMap::new();
-        // With any other an expired session is a redirect.
-        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
         let lane = self.http.lane(&url);
         let outgoing = Outgoing {
             method: Method::GET,
