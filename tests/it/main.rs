@@ -25,3 +25,4 @@ mod stop;
 mod storage;
 mod tokens;
 mod turns;
+mod v1;
