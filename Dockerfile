@@ -48,5 +48,5 @@ ENV TOOLGATE_LISTEN=0.0.0.0:3000 \
     TOOLGATE_ADMIN_LISTEN=127.0.0.1:3001 \
     TOOLGATE_DATABASE_URL=sqlite:///data/toolgate.db
 EXPOSE 3000
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["toolgate", "healthcheck"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s CMD ["toolgate", "healthcheck"]
 ENTRYPOINT ["toolgate"]
