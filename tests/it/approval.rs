@@ -201,7 +201,7 @@ async fn the_mode_never_asks_never() {
     let posted = ana.ask("Raise prices by 5 %").await;
     let transcript = ana.wait_end(&posted.turn).await;
     assert_eq!(end(&transcript), TurnEnd::Answered);
-    assert_eq!(policies(&ana.log(&posted.turn).await), [Policy::Allow; 4]);
+    assert_eq!(policies(&ana.log(&posted.turn).await), [Policy::Allow; 5]);
     assert_eq!(world.journal().with("UPDATE").len(), 1);
     assert!(!names(&ana.log(&posted.turn).await).contains(&"question.asked"));
     world.finish().await;
@@ -216,7 +216,7 @@ async fn the_mode_always_asks_always() {
     let ana = world.ana();
     let posted = ana.ask(SALES).await;
     let (question, _) = ana.wait_question(&posted.turn).await;
-    assert_eq!(policies(&ana.log(&posted.turn).await), [Policy::Ask; 4]);
+    assert_eq!(policies(&ana.log(&posted.turn).await), [Policy::Ask; 5]);
     assert_eq!(world.journal().calls.len(), 0);
     accepted(&ana.answer(&posted.turn, question, &Answer::Approve).await);
     let transcript = ana.wait_end(&posted.turn).await;
