@@ -148,7 +148,7 @@ async fn with_a_server_that_is_down() {
         .await;
     let servers = tab.find("region", "Servers").await.text().await;
     assert!(
-        servers.contains("Database") && servers.contains("4 tools"),
+        servers.contains("Database") && servers.contains("5 tools"),
         "{servers}"
     );
     assert!(servers.contains("Legacy"), "{servers}");
