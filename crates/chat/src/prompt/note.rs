@@ -33,12 +33,14 @@ pub fn unusable(servers: &[ServerStateChanged], owner: Owner) -> String {
     if told.is_empty() {
         return String::new();
     }
-    let mut note = format!("Servers that the user cannot use now: {}", told.join("; "));
     if more > 0 {
-        note.push_str(&format!("; and {more} more"));
+        told.push(format!("and {more} more"));
     }
-    note.push_str(". You have no functions of these; if one is needed, say what is missing.");
-    note
+    format!(
+        "Servers that the user cannot use now: {}. You have no functions of these; if one is \
+         needed, say what is missing.",
+        told.join("; ")
+    )
 }
 
 fn why(server: &ServerStateChanged, owner: Owner) -> Option<String> {

@@ -1,12 +1,12 @@
 use proptest::prelude::*;
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::{
     event::TurnStarted,
     failure::{Failure, Layer, Retry, RoundFailure},
     ids::{CallId, ConversationId, RoundId, Sid},
-    message::RoundEnd,
+    message::{RoundEnd, ToolChoice},
 };
 
 fn turn(message: &str, items: Vec<Item>) -> Transcript {
@@ -373,5 +373,85 @@ proptest! {
         prop_assert!((1..=TITLE_CHARS).contains(&title.chars().count()), "{title:?}");
         prop_assert!(!title.chars().any(char::is_control));
         prop_assert_eq!(title.trim(), &title);
+    }
+}
+
+/// A turn of the API with these messages and items.
+fn api_turn(messages: &Value, items: Vec<Item>) -> Transcript {
+    let mut turn = turn("", items);
+    let request = ApiRequest {
+        messages: serde_json::from_value(messages.clone()).unwrap(),
+        parameters: Map::new(),
+        tool_choice: ToolChoice::Auto,
+    };
+    let started = turn.started.as_mut().unwrap();
+    started.conversation = None;
+    started.request = Some(request.into());
+    turn
+}
+
+fn given(messages: &[Message]) -> Vec<Value> {
+    let given = messages.iter().filter_map(|message| match message {
+        Message::Given(given) => Some(Value::Object(given.clone())),
+        _ => None,
+    });
+    given.collect()
+}
+
+const TOLD: Instructions<'_> = Instructions {
+    system: "Be brief.",
+    note: "No Mail.",
+};
+
+#[test]
+fn an_api_turn_is_sent_the_caller_s_own_messages_and_then_its_rounds() {
+    let asked = json!([
+        { "role": "user", "content": [{ "type": "text", "text": "Hi" }], "x": 1 },
+        { "role": "assistant", "tool_calls": [{ "id": "a" }] },
+        { "role": "tool", "tool_call_id": "a", "content": "2" },
+    ]);
+    let turn = api_turn(&asked, vec![round(1, FINISHED, "Hello.")]);
+    let sent = messages(TOLD, &[&turn]);
+    assert_eq!(sent[0], Message::System("Be brief.\n\nNo Mail.".to_owned()));
+    assert_eq!(Value::Array(given(&sent)), asked);
+    assert!(matches!(&sent[4], Message::Assistant(said) if said.text == "Hello."));
+    assert_eq!(is_sendable(&sent), Ok(()));
+}
+
+#[test]
+fn a_caller_s_own_instructions_take_the_place_of_ours_and_get_the_note() {
+    let asked = json!([
+        { "role": "system", "content": "First." },
+        { "role": "user", "content": "Hi" },
+        { "role": "developer", "content": "Last." },
+    ]);
+    let sent = messages(TOLD, &[&api_turn(&asked, vec![])]);
+    let mut expected = asked.clone();
+    expected[2]["content"] = json!("Last.\n\nNo Mail.");
+    assert_eq!(sent.len(), 3);
+    assert_eq!(Value::Array(given(&sent)), expected);
+
+    // Parts are left alone.
+    let asked = json!([{ "role": "system", "content": [{ "type": "text", "text": "First." }] }]);
+    let sent = messages(TOLD, &[&api_turn(&asked, vec![])]);
+    assert_eq!(Value::Array(given(&sent)), asked);
+}
+
+#[test]
+fn pairs_are_looked_for_in_what_a_caller_gave() {
+    let call = json!({ "role": "assistant", "tool_calls": [{ "id": "a" }] });
+    let result = json!({ "role": "tool", "tool_call_id": "a", "content": "2" });
+    let user = json!({ "role": "user", "content": "Hi" });
+    for (asked, words) in [
+        (json!([user, call]), "no result before it for call \"a\""),
+        (json!([call, user]), "no result before it for call \"a\""),
+        (json!([result]), "a result of no call"),
+        (
+            json!([{ "role": "assistant", "tool_calls": [7, 8] }]),
+            "two calls of id",
+        ),
+    ] {
+        let error = is_sendable(&messages("", &[&api_turn(&asked, vec![])])).unwrap_err();
+        assert!(error.contains(words), "{asked}: {error}");
     }
 }
