@@ -21,6 +21,8 @@ mod keyboard;
 
 mod views;
 
+mod servers_page;
+
 use std::time::Duration;
 
 use harness::browser::Tab;

@@ -41,8 +41,8 @@ export function composer({ place, moved, sent }) {
   stop.addEventListener('click', cancel);
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape' || event.defaultPrevented || event.isComposing) return;
-    // Whoever types a reason means the field, not the turn.
-    if (event.target instanceof HTMLInputElement) return;
+    // Whoever types a reason means the field, and who sees a dialog means that: not the turn.
+    if (event.target instanceof HTMLInputElement || document.querySelector('dialog[open]')) return;
     if (!document.body.classList.contains('drawn') && running()) cancel();
   });
   addEventListener('storage', (event) => {

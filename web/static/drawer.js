@@ -17,6 +17,8 @@ export function drawer() {
   shade.addEventListener('click', () => set(false));
   document.addEventListener('keydown', (event) => {
     if (event.key !== 'Escape' || !document.body.classList.contains('drawn')) return;
+    // A dialog over the drawer is what Escape closes.
+    if (document.querySelector('dialog[open]')) return;
     event.preventDefault();
     set(false);
   }, true);

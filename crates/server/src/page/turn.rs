@@ -166,7 +166,7 @@ fn trouble(state: ServerState) -> Option<&'static str> {
     match state {
         ServerState::Connecting | ServerState::Ready => None,
         ServerState::NeedsConnect => Some("wants you to connect your account"),
-        ServerState::Forbidden => Some("is not for you"),
+        ServerState::Forbidden => Some("is denied to you by policy"),
         ServerState::Unavailable => Some("is not available"),
     }
 }
