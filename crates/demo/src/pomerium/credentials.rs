@@ -14,6 +14,9 @@ use super::vault::Purpose;
 /// Pomerium's session cookie, one on each host.
 pub(super) const COOKIE_NAME: &str = "_pomerium";
 
+/// The header for a program's token alone.
+pub(super) const PROGRAM_TOKEN_HEADER: &str = "x-pomerium-authorization";
+
 /// What may stand for a session.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Credentials {
@@ -79,10 +82,11 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }
 
-/// A program's token, in one of the three forms that Pomerium takes.
+/// A program's token, in one of the three forms that Pomerium takes
+/// (`internal/sessions/header`).
 fn program_token(headers: &HeaderMap) -> Option<&str> {
     let text = |name| headers.get(name)?.to_str().ok();
-    text("x-pomerium-authorization").or_else(|| {
+    text(PROGRAM_TOKEN_HEADER).or_else(|| {
         let value = text(AUTHORIZATION.as_str())?;
         value
             .strip_prefix("Pomerium ")

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{AUTHORIZATION, HOST};
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::BodyExt as _;
@@ -25,6 +25,7 @@ use super::paths::normalised;
 use super::policy::{Decision, Subject};
 use super::sessions::{Session, Sessions};
 use super::upstream::Upstream;
+use super::upstream_auth::bearer;
 use super::upstream_tokens::UpstreamTokens;
 use super::vault::Vault;
 use super::{Error, RedirectUrls};
@@ -189,7 +190,9 @@ impl Gate {
             }
         };
         let mut headers = self.upstream_headers(visit, route, session)?;
-        Self::authorize_upstream(&mut headers, token.as_deref())?;
+        if let Some(token) = token {
+            headers.insert(AUTHORIZATION, bearer(&token)?);
+        }
         let answer = self.forward(visit, route, headers, body).await?;
         self.answer_challenge(visit, route, session, answer)
     }

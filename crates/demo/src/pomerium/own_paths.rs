@@ -13,7 +13,7 @@ use super::audit::Check;
 use super::connect;
 use super::credentials::Credentials;
 use super::gate::{Gate, Site, Visit, not_found};
-use super::policy::{Decision, Judgement};
+use super::policy::Judgement;
 use super::programs;
 use super::sessions::{DemoUser, Session};
 use super::sign_in;
@@ -57,27 +57,21 @@ impl Gate {
             Credentials::SignIn
         };
         let session = self.session(&visit.parts.headers, allowed);
-        let decision = if session.is_none() && FOR_SIGNED_IN.contains(&visit.path()) {
-            Decision::SignIn
-        } else {
-            Decision::Allow
+        let for_signed_in = FOR_SIGNED_IN.contains(&visit.path());
+        let judgement = match session {
+            None if for_signed_in => Judgement::unauthenticated(),
+            Some(_) | None => Judgement::own_path(),
         };
         self.audit.log(&Check {
             visit,
             session: session.as_ref(),
             call: None,
-            judgement: &Judgement::of_own_path(decision),
+            judgement: &judgement,
         });
-        match (decision, session) {
-            (Decision::SignIn, _) => Ok(self.require_sign_in(visit)),
-            (Decision::Allow | Decision::Deny, Some(session))
-                if FOR_SIGNED_IN.contains(&visit.path()) =>
-            {
-                self.serve_signed_in(visit, &session).await
-            }
-            (Decision::Allow | Decision::Deny, session) => {
-                self.serve_anybody(visit, session.as_ref(), body).await
-            }
+        match session {
+            None if for_signed_in => Ok(self.require_sign_in(visit)),
+            Some(session) if for_signed_in => self.serve_signed_in(visit, &session).await,
+            session => self.serve_anybody(visit, session.as_ref(), body).await,
         }
     }
 

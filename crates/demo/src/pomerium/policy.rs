@@ -96,15 +96,20 @@ impl Policy {
 }
 
 impl Judgement {
-    /// A path of Pomerium's own, which asks at most for a sign-in.
-    pub(super) fn of_own_path(decision: Decision) -> Self {
-        let allow = match decision {
-            Decision::Allow | Decision::Deny => Verdict::yes("pomerium-route"),
-            Decision::SignIn => Verdict::no(UNAUTHENTICATED),
-        };
+    /// Pomerium answers a path of its own.
+    pub(super) fn own_path() -> Self {
         Self {
-            decision,
-            allow,
+            decision: Decision::Allow,
+            allow: Verdict::yes("pomerium-route"),
+            deny: Verdict::default(),
+        }
+    }
+
+    /// A path of Pomerium's own is only for people who are signed in.
+    pub(super) fn unauthenticated() -> Self {
+        Self {
+            decision: Decision::SignIn,
+            allow: Verdict::no(UNAUTHENTICATED),
             deny: Verdict::default(),
         }
     }

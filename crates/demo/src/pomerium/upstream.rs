@@ -19,10 +19,11 @@ use super::Error;
 use super::answer::{Answer, Body, REQUEST_ID};
 use super::assertion::ASSERTION_HEADER;
 use super::config::{Identity, Kind, Route, UpstreamHost};
-use super::credentials::{COOKIE_NAME, cookies};
+use super::credentials::{COOKIE_NAME, PROGRAM_TOKEN_HEADER, cookies};
 use super::gate::{Gate, Visit, authority};
 use super::listen::{Scheme, Tracked};
 use super::sessions::Session;
+use super::upstream_auth::bearer;
 
 /// How long a connection may take to open, as Envoy's cluster default in Pomerium.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -106,6 +107,7 @@ impl Gate {
         let mut headers = visit.parts.headers.clone();
         remove_hop_by_hop(&mut headers);
         remove_pomerium_cookie(&mut headers);
+        remove_program_token(&mut headers);
         add_forwarding(&mut headers, visit, route)?;
 
         headers.remove(ASSERTION_HEADER);
@@ -118,14 +120,15 @@ impl Gate {
                 headers.remove(ASSERTION_FOR);
             }
         }
-        match route.kind {
-            Kind::Plain => {}
-            Kind::Server(_) => {
+        // Where nobody is signed in, what the client says passes.
+        match (&route.kind, session) {
+            (Kind::Plain, _) | (_, None) => {}
+            (Kind::Server(_), Some(_)) => {
                 headers.remove(AUTHORIZATION);
             }
-            Kind::Client => {
-                let te = session.map(|session| self.issue_te(session)).transpose()?;
-                Self::authorize_upstream(&mut headers, te.as_deref())?;
+            (Kind::Client, Some(session)) => {
+                let te = self.issue_te(session)?;
+                headers.insert(AUTHORIZATION, bearer(&te)?);
             }
         }
         Ok(headers)
@@ -168,6 +171,16 @@ fn append(headers: &mut HeaderMap, name: HeaderName, value: &str) -> Result<(), 
     let list = HeaderValue::try_from(list.join(","))?;
     headers.insert(name, list);
     Ok(())
+}
+
+/// Takes a program's token out, but for the form `Bearer Pomerium-…`, which Pomerium passes on
+/// where it puts nothing in its place.
+fn remove_program_token(headers: &mut HeaderMap) {
+    headers.remove(PROGRAM_TOKEN_HEADER);
+    let authorization = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    if authorization.is_some_and(|value| value.starts_with(b"Pomerium ")) {
+        headers.remove(AUTHORIZATION);
+    }
 }
 
 /// Takes Pomerium's cookie out. The header stays, empty when nothing else was in it.

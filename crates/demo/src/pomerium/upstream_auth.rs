@@ -2,8 +2,8 @@
 
 use std::time::SystemTime;
 
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::header::{InvalidHeaderValue, WWW_AUTHENTICATE};
+use http::{HeaderValue, StatusCode};
 
 use super::Error;
 use super::answer::{self, Answer};
@@ -51,19 +51,6 @@ impl Gate {
         }
     }
 
-    /// Puts a token in the place of what the client said.
-    pub(super) fn authorize_upstream(
-        headers: &mut HeaderMap,
-        token: Option<&str>,
-    ) -> Result<(), Error> {
-        headers.remove(AUTHORIZATION);
-        if let Some(token) = token {
-            let bearer = HeaderValue::try_from(format!("Bearer {token}"))?;
-            headers.insert(AUTHORIZATION, bearer);
-        }
-        Ok(())
-    }
-
     /// What becomes of the upstream's answer. One that wants a (better) token is replaced: by a
     /// challenge of Pomerium's own if a consent can be asked for, by a 502 if not.
     pub(super) fn answer_challenge(
@@ -107,6 +94,11 @@ impl Holder {
         let host = route.host.clone();
         Self { user, host }
     }
+}
+
+/// A token as the `Authorization` of RFC 6750.
+pub(super) fn bearer(token: &str) -> Result<HeaderValue, InvalidHeaderValue> {
+    HeaderValue::try_from(format!("Bearer {token}"))
 }
 
 /// A 401, or a 403 for want of a scope (RFC 6750 section 3.1).

@@ -105,7 +105,8 @@ impl UpstreamTokens {
         });
     }
 
-    /// Asks for a consent anew: what was asked before is void.
+    /// Asks for a consent anew. What was asked before is void, also for somebody who is looking
+    /// at the question right now: Pomerium keeps one for each person and route.
     pub(super) fn ask_anew(&self, holder: Holder, now: SystemTime) -> Result<(), Unspecified> {
         let consent = self.new_consent(now)?;
         self.with(|held| held.consents.insert(holder, consent));

@@ -242,6 +242,22 @@ async fn dead_ends_say_why_and_connect_nothing() {
 }
 
 #[tokio::test]
+async fn a_call_in_the_middle_of_a_consent_voids_it() {
+    let house = House::open().await;
+    let back = house.consent(&house.connect(&house.ana.cookie).await).await;
+    assert_wants_consent(house.list(&house.te()).await).await;
+    let void = house.see(&back, &house.ana.cookie).await;
+    assert_eq!(void.status(), StatusCode::BAD_REQUEST);
+    assert_eq!(text(void).await, "Invalid or expired state\n");
+    // Two visits to `/connect` are one consent.
+    let (first, second) = (
+        house.connect(&house.ana.cookie).await,
+        house.connect(&house.ana.cookie).await,
+    );
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
 async fn the_way_back_is_checked() {
     let house = House::open().await;
     let allowed = async |url: &str| {

@@ -116,6 +116,31 @@ async fn a_token_is_taken_in_three_forms_wherever_it_may_be() {
 }
 
 #[tokio::test]
+async fn a_token_goes_no_further_where_pomerium_takes_it_out() {
+    let house = House::open().await;
+    let ben = house.standin.sign_in(DemoUser::Ben).unwrap();
+    let token = house
+        .standin
+        .programmatic_token(ben.sid, "ben.example.test");
+    let token = token.unwrap();
+    let plain = "https://ben.example.test:8443/";
+    for (name, value, passes) in [
+        ("authorization", format!("Pomerium {token}"), false),
+        ("x-pomerium-authorization", token.clone(), false),
+        ("authorization", format!("Bearer Pomerium-{token}"), true),
+    ] {
+        for url in [plain, APP, "https://db.example.test:8443/"] {
+            let status = house.status(url, &[(name, &*value)]).await;
+            assert_eq!(status, StatusCode::OK);
+            let seen = house.upstream.last().headers;
+            let seen: Vec<_> = seen.values().map(|value| value.to_str().unwrap()).collect();
+            let is_seen = seen.iter().any(|value| value.contains(&token));
+            assert_eq!(is_seen, passes && url == plain, "{name} {value} {url}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_token_goes_to_loopback_only_unless_told_otherwise() {
     let config = CONFIG.replace(
         "routes:",
