@@ -132,8 +132,9 @@ async fn examine(arguments: &Arguments, config: &Config, source: &Layered, repor
             config,
             public_url,
             login: &find,
+            long: arguments.long,
         };
-        found = visit.check(arguments.long, report).await;
+        found = visit.check(report).await;
         login = find.ok();
     }
     servers::check(&way, config, &found, login.as_ref(), report).await;

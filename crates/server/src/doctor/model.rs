@@ -306,18 +306,17 @@ impl Probe {
 
 fn usage(usage: Option<Usage>) -> Check {
     let id = "model.usage";
-    match usage {
-        Some(usage) => {
-            let (asked, said) = (usage.prompt_tokens, usage.completion_tokens);
-            let what = format!("counts tokens in a stream ({asked} asked, {said} answered)");
-            Check::ok(Group::Model, id, what)
-        }
-        None => {
-            let what = "counts no tokens in a stream";
-            let mend = "nothing has to be: answers come without their number of tokens";
-            Check::warn(Group::Model, id, what).mend(mend)
-        }
-    }
+    let Some(Usage {
+        prompt_tokens,
+        completion_tokens,
+    }) = usage
+    else {
+        let mend = "nothing has to be: answers come without their number of tokens";
+        return Check::warn(Group::Model, id, "counts no tokens in a stream").mend(mend);
+    };
+    let what =
+        format!("counts tokens in a stream ({prompt_tokens} asked, {completion_tokens} answered)");
+    Check::ok(Group::Model, id, what)
 }
 
 fn system() -> Message {

@@ -88,18 +88,14 @@ fn unknown() -> Vec<Check> {
 
 fn mode(config: &Config) -> Check {
     let id = "settings.mode";
-    match &config.public_url {
-        Some(url) => {
-            let what = format!("behind Pomerium, as {}", origin(url));
-            Check::ok(Group::Settings, id, what)
-        }
-        None => {
-            let what = "standalone: no TOOLGATE_PUBLIC_URL, so whoever sits at this machine is \
-                        the one user";
-            let mend = "behind Pomerium, set TOOLGATE_PUBLIC_URL to the `from` of Toolgate's route";
-            Check::ok(Group::Settings, id, what).mend(mend)
-        }
+    if let Some(url) = &config.public_url {
+        let what = format!("behind Pomerium, as {}", origin(url));
+        return Check::ok(Group::Settings, id, what);
     }
+    let what = "standalone: no TOOLGATE_PUBLIC_URL, so whoever sits at this machine is the one \
+                user";
+    let mend = "behind Pomerium, set TOOLGATE_PUBLIC_URL to the `from` of Toolgate's route";
+    Check::ok(Group::Settings, id, what).mend(mend)
 }
 
 fn limits(config: &Config) -> Vec<Check> {
@@ -255,7 +251,7 @@ impl Listener {
         let ip = match self.address.ip() {
             IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
             IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
+            ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
         };
         let at = SocketAddr::new(ip, self.address.port());
         let Ok(url) = Url::parse(&format!("http://{at}{}", self.path)) else {
