@@ -7,6 +7,7 @@ use axum::response::{
     IntoResponse as _, Response,
     sse::{Event as Frame, KeepAlive, Sse},
 };
+use chat::failure::{Failure, Layer};
 use futures_util::stream;
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -72,7 +73,7 @@ impl Chunks {
         {
             return Err(chunks.turn);
         }
-        chunks.push_delta(json!({ "role": "assistant", "content": "", "refusal": null }));
+        chunks.push_delta(&json!({ "role": "assistant", "content": "", "refusal": null }));
         chunks.take(first);
         Ok(chunks)
     }
@@ -153,26 +154,26 @@ impl Chunks {
 
     fn push_text(&mut self, text: &str) {
         if !text.is_empty() {
-            self.push_delta(json!({ "content": text }));
+            self.push_delta(&json!({ "content": text }));
         }
     }
 
-    fn push_delta(&mut self, delta: Value) {
+    fn push_delta(&mut self, delta: &Value) {
         let choice = json!({
             "index": 0, "delta": delta, "logprobs": null, "finish_reason": null,
         });
-        self.push_chunk(json!([choice]), &Value::Null);
+        self.push_chunk(&json!([choice]), &Value::Null);
     }
 
     fn push_end(&mut self, ending: &Ending) {
         let choice = json!({
             "index": 0, "delta": {}, "logprobs": null, "finish_reason": ending.finish_reason,
         });
-        self.push_chunk(json!([choice]), &Value::Null);
+        self.push_chunk(&json!([choice]), &Value::Null);
         if self.options.include_usage
             && let Some(usage) = &ending.usage
         {
-            self.push_chunk(json!([]), usage);
+            self.push_chunk(&json!([]), usage);
         }
         self.ready.push_back(Frame::default().data("[DONE]"));
         self.over = true;
@@ -185,7 +186,7 @@ impl Chunks {
         self.over = true;
     }
 
-    fn push_chunk(&mut self, choices: Value, usage: &Value) {
+    fn push_chunk(&mut self, choices: &Value, usage: &Value) {
         let mut chunk = json!({
             "id": id(&self.turn),
             "object": "chat.completion.chunk",
@@ -215,8 +216,8 @@ fn ending(turn: &OwnedTurn, view: &View) -> Result<Ending, Problem> {
 
 /// The model's answer broke off and would be said anew.
 fn taken_back() -> Problem {
-    let failure = chat::failure::Failure::new(
-        chat::failure::Layer::Model,
+    let failure = Failure::new(
+        Layer::Model,
         "The model's answer broke off after some of it was sent.",
         "Ask again.",
     );
