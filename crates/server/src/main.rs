@@ -28,7 +28,7 @@ const QUIET: [(&str, &str); 2] = [("rmcp", "rmcp=warn"), ("async_openai", "async
 ///
 /// Settings come from the environment and from toolgate.toml; the README lists them.
 #[derive(Parser)]
-#[command(version)]
+#[command(name = "toolgate", version)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,

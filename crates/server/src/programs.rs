@@ -31,7 +31,7 @@ use crate::config::{ConfigError, Reach, Source, logins_directory};
 pub enum Command {
     /// Signs you in to a Toolgate behind Pomerium, in your browser, and keeps the token.
     Login {
-        /// Toolgate's address, such as <https://chat.example.com>.
+        /// Toolgate's address, such as `https://chat.example.com`.
         url: Origin,
         /// Only prints the address to sign in at.
         #[arg(long)]

@@ -184,7 +184,8 @@ async fn a_turn_that_takes_longer_than_a_token_lives_goes_on_with_a_newer_one() 
 
 #[tokio::test]
 async fn a_program_that_goes_away_cancels_its_turn_and_one_whose_session_ends_is_told() {
-    let world = World::build().model_delay(NEVER).start().await;
+    let pace = Duration::from_millis(100);
+    let world = World::build().model_delay(pace).start().await;
     let ana = world.ana();
     let terminal = signed_in(&world, &ana).await;
     let (_forwarder, program) = forwarder(&world, &terminal).await;

@@ -43,6 +43,13 @@ impl Problem {
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message)
     }
 
+    /// 429: `limit` requests are being forwarded.
+    pub(crate) fn too_many_forwarded(limit: usize) -> Self {
+        let message = format!("{limit} requests are being forwarded already.");
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message)
+            .advise("Wait until one of them is done.")
+    }
+
     /// 500: the forwarder cannot use the file of logins.
     pub(crate) fn no_logins(why: &dyn Display) -> Self {
         let status = StatusCode::INTERNAL_SERVER_ERROR;

@@ -199,7 +199,8 @@ impl Site {
 
 /// Whether this is Pomerium's word that it knows no session behind the token.
 pub(super) fn has_ended(status: StatusCode) -> bool {
-    status == StatusCode::UNAUTHORIZED || status.is_redirection()
+    let to_sign_in = status.is_redirection() && status != StatusCode::NOT_MODIFIED;
+    status == StatusCode::UNAUTHORIZED || to_sign_in
 }
 
 /// Why there is no address to sign in at.

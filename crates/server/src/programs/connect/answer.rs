@@ -73,10 +73,7 @@ impl Answer<'_> {
             headers,
             body,
         } = incoming;
-        if status.is_redirection() {
-            return Err(Problem::signed_out(origin));
-        }
-        if status.is_client_error() || status.is_server_error() {
+        if has_ended(status) || status.is_client_error() || status.is_server_error() {
             let whole = body.whole(ERROR_BYTES).await;
             let whole = whole.map_err(|error| broken(&sent, &error))?;
             if !is_problem && !is_openai(&whole) {

@@ -86,6 +86,7 @@ impl Forwarder {
         let login = login
             .map_err(|error| Problem::no_logins(&error))?
             .ok_or_else(|| Problem::signed_out(origin))?;
+        let open = self.keeper.open()?;
         let asked = Asked {
             url,
             body: read(body).await?,
@@ -95,7 +96,7 @@ impl Forwarder {
         let sent = Sent {
             at: Instant::now(),
             lane: self.site.lane(),
-            _open: self.keeper.open(),
+            _open: open,
         };
         match self.site.send(&sent.lane, asked, Some(&login.token)).await {
             Ok(incoming) => Answer { origin, sent }.of(incoming).await,

@@ -8,10 +8,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::programs::{
-    logins::Logins,
-    site::{Site, Standing, Who},
-    terminal::note,
+use crate::{
+    error::Problem,
+    programs::{
+        logins::Logins,
+        site::{Site, Standing, Who},
+        terminal::note,
+    },
 };
 
 /// How long a token lives unless Toolgate says otherwise.
@@ -19,6 +22,9 @@ const TOKEN_LIFE: Duration = Duration::from_mins(5);
 
 /// The shortest pause between two new tokens: Toolgate counts their life in whole seconds.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(500);
+
+/// Requests open at once: each may hold a body and a stream's buffer.
+const OPEN: usize = 64;
 
 /// Asks for new tokens, but only while a request is open. Clones share it.
 #[derive(Clone, Debug)]
@@ -44,10 +50,15 @@ impl Keeper {
         }
     }
 
-    /// Counts a request until the result is dropped.
-    pub(super) fn open(&self) -> Open {
-        self.open.send_modify(|count| *count += 1);
-        Open(self.open.clone())
+    /// Counts a request until the result is dropped, if there is room for one more.
+    pub(super) fn open(&self) -> Result<Open, Problem> {
+        let opened = self.open.send_if_modified(|count| {
+            let room = *count < OPEN;
+            *count += usize::from(room);
+            room
+        });
+        let open = opened.then(|| Open(self.open.clone()));
+        open.ok_or_else(|| Problem::too_many_forwarded(OPEN))
     }
 
     /// Runs until `stop`.
@@ -98,4 +109,36 @@ impl Drop for Open {
 fn pause(who: &Who) -> Duration {
     let life = who.token_life().unwrap_or(TOKEN_LIFE);
     (life * 110 / 300).max(SHORTEST_PAUSE)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::task::TaskTracker;
+    use wire::{
+        http::{Http, HttpOptions},
+        tap::TraceTap,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_bounded_number_of_requests_is_open_and_places_are_given_back() {
+        let http = Http::new(HttpOptions {
+            pomerium_addr: None,
+            ca_pem: None,
+            tap: std::sync::Arc::new(TraceTap),
+            tasks: TaskTracker::new(),
+            shutdown: CancellationToken::new(),
+        });
+        let origin = "https://chat.example.com".parse().unwrap();
+        let who = serde_json::from_str(r#"{"name":"Ana","token_seconds":300}"#).unwrap();
+        let logins = Logins::of("/nowhere".into());
+        let keeper = Keeper::new(Site::new(http.unwrap(), origin), logins, &who);
+        assert_eq!(keeper.pause, Duration::from_secs(110));
+        let open: Vec<_> = (0..OPEN).map(|_| keeper.open().unwrap()).collect();
+        assert_eq!(keeper.open().unwrap_err().status, 429);
+        drop(open);
+        assert!(keeper.open().is_ok());
+        assert_eq!(*keeper.open.borrow(), 0);
+    }
 }
