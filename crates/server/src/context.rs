@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chat::{
+    ids::Subject,
     limits::{PARKED_API, TurnLimits},
     policy::ApprovalMode,
     tool::{Catalog, Hints},
@@ -80,12 +81,12 @@ impl Settings {
 }
 
 impl Context {
-    /// What the model is offered of these catalogs. What tools say of themselves counts for
+    /// What the model is offered of these catalogs of a user's. What tools say of themselves counts for
     /// servers that the operator trusts: those that Pomerium names, and of the configuration's
     /// those that it says so of.
-    pub fn toolbox(&self, catalogs: Vec<Arc<Catalog>>) -> Toolbox {
+    pub fn toolbox(&self, subject: &Subject, catalogs: Vec<Arc<Catalog>>) -> Toolbox {
         Toolbox::assemble(catalogs, |target, hints| {
-            let hints = if self.servers.trusts_hints(&target.server) {
+            let hints = if self.servers.trusts_hints(subject, &target.server) {
                 hints
             } else {
                 Hints::default()

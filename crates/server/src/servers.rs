@@ -230,9 +230,13 @@ impl Servers {
         }
     }
 
-    /// Whether what a server's tools say of themselves counts.
-    pub fn trusts_hints(&self, server: &str) -> bool {
-        self.configured.trusts_hints(server)
+    /// Whether what the tools of a user's server say of themselves counts.
+    pub fn trusts_hints(&self, subject: &Subject, server: &str) -> bool {
+        match self.of(subject).get(server) {
+            Some(known) => self.configured.trusts_hints(&known.route),
+            // Nobody knows yet whose it is.
+            None => false,
+        }
     }
 
     /// Closes the connections of a session, while its token still works.

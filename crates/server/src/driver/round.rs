@@ -75,7 +75,7 @@ impl Driver {
         let user = self.context.servers.of(&self.owned.subject);
         let offered: Vec<_> = before.iter().map(|c| c.server.as_str()).collect();
         let catalogs = user.newest(&offered);
-        let toolbox = Arc::new(self.context.toolbox(catalogs.clone()));
+        let toolbox = Arc::new(self.context.toolbox(&self.owned.subject, catalogs.clone()));
         self.offered = Some(catalogs);
         self.feed(Input::CatalogReady(toolbox)).await;
         self.wake_connected().await;
@@ -100,7 +100,7 @@ impl Driver {
         self.note = self
             .live
             .look(|view| prompt::unusable(&view.transcript.servers, owner));
-        let toolbox = Arc::new(self.context.toolbox(catalogs.clone()));
+        let toolbox = Arc::new(self.context.toolbox(&self.owned.subject, catalogs.clone()));
         self.offered = Some(catalogs);
         self.feed(Input::CatalogReady(toolbox)).await;
         // After a restart a call can wait for an account that was connected meanwhile.

@@ -50,9 +50,8 @@ impl Configured {
     }
 
     /// Whether the hints of the server's tools count. Those of Pomerium's servers do.
-    pub(super) fn trusts_hints(&self, server: &str) -> bool {
-        let found = self.0.iter().filter(|it| is_named(it, server));
-        found.into_iter().all(|it| it.trust_hints)
+    pub(super) fn trusts_hints(&self, route: &Route) -> bool {
+        self.find(route).is_none_or(|server| server.trust_hints)
     }
 
     /// Whether the route is a server of the configuration.
@@ -173,9 +172,10 @@ mod tests {
             ..server("Files")
         };
         let configured = Configured::new(&[server("Notes"), files]);
-        assert!(!configured.trusts_hints("Notes"));
-        assert!(!configured.trusts_hints("Notes (config)"));
-        assert!(configured.trusts_hints("Files"));
-        assert!(configured.trusts_hints("Database"));
+        let listed = [pomeriums("Notes")];
+        assert!(configured.trusts_hints(&listed[0]));
+        for route in configured.beside(&listed) {
+            assert_eq!(configured.trusts_hints(&route), route.name == "Files");
+        }
     }
 }
