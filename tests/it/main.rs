@@ -9,6 +9,7 @@ mod accounts;
 mod approval;
 mod browser;
 mod deployment;
+mod doctor;
 mod harness_itself;
 mod house;
 mod identity;
