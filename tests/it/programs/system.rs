@@ -213,3 +213,33 @@ async fn a_program_that_goes_away_cancels_its_turn_and_one_whose_session_ends_is
     assert_eq!(answered.await.0, 200);
     world.finish().await;
 }
+
+#[tokio::test]
+async fn whoever_finds_a_way_around_pomerium_is_told_how_to_sign_in() {
+    let mut world = World::build().start_with_process().await;
+    let log = world.toolgate().log();
+    let ready = log.lines().find(|line| line.contains("toolgate is ready"));
+    let ready: Value = serde_json::from_str(ready.expect("it is ready")).unwrap();
+    let root = format!("http://{}", ready["address"].as_str().unwrap());
+    let command = format!("`toolgate login {}`", world.url());
+    let client = super::client();
+    for request in [
+        client.get(format!("{root}/v1/models")),
+        client.get(format!("{root}/v1/models")).bearer_auth("sk-1"),
+        client
+            .get(format!("{root}/v1/models"))
+            .header("x-pomerium-jwt-assertion", "a.b.c"),
+        client
+            .post(format!("{root}/v1/chat/completions"))
+            .header(header::ACCEPT, "text/html")
+            .json(&json!({ "messages": [{ "role": "user", "content": "Look" }] })),
+    ] {
+        let (status, body) = send(request).await;
+        assert_eq!(status, StatusCode::UNAUTHORIZED, "{body}");
+        let error = error(&body);
+        assert_eq!(error["type"], "authentication_error");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.contains(&command), "{message}");
+    }
+    world.finish().await;
+}
