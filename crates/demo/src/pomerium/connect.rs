@@ -246,3 +246,56 @@ pub(super) fn parameter(query: &str, name: &str) -> Option<String> {
         .find(|(known, _)| known == name)
         .map(|(_, value)| value.into_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::config::Config;
+    use super::super::upstream_tokens::UpstreamTokens;
+    use super::*;
+
+    #[test]
+    fn parameters_of_the_route_are_added_and_overrule_nothing() {
+        let config = Config::read(
+            "
+authenticate_service_url: https://authenticate.example.test
+routes:
+  - from: https://drive.example.test
+    to: http://127.0.0.1:1/mcp
+    mcp:
+      server:
+        upstream_oauth2:
+          client_id: id
+          authorization_url_params: {access_type: offline, prompt: consent, state: mine}
+          endpoint: {auth_url: 'https://as.example.test/auth', token_url: 'https://as.example.test/token'}
+",
+        )
+        .unwrap();
+        let route = &config.routes[0];
+        let tokens = UpstreamTokens::new(Duration::from_mins(5));
+        let holder = Holder::of(super::super::DemoUser::Ana, route);
+        let consent = tokens.ask(holder, "https://a", SystemTime::now()).unwrap();
+        let client = OAuthClient::of(route).unwrap();
+        let url = authorization_url(client, route, &consent);
+        let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let names: Vec<&str> = pairs.iter().map(|(name, _)| &**name).collect();
+        let expected = [
+            "access_type",
+            "client_id",
+            "code_challenge",
+            "code_challenge_method",
+            "prompt",
+            "redirect_uri",
+            "resource",
+            "response_type",
+            "state",
+        ];
+        assert_eq!(
+            names, expected,
+            "in order, and no scope where there is none"
+        );
+        assert_eq!(pairs[8].1, consent.state);
+        assert_eq!(pairs[6].1, "http://127.0.0.1:1");
+    }
+}

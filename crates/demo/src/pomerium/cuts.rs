@@ -1,5 +1,6 @@
 //! `timeout` and `idle_timeout` of a route: an answer that takes too long is cut off, with a 504
-//! before its first byte and without an end after it.
+//! before its first byte and without an end after it. Time that runs out while the client reads
+//! nothing is noticed when it reads on.
 
 use std::future::pending;
 use std::pin::pin;

@@ -194,7 +194,7 @@ async fn a_token_that_the_upstream_refuses_asks_for_consent_and_stays() {
 #[tokio::test]
 async fn dead_ends_say_why_and_connect_nothing() {
     let options = Options {
-        consent_lifetime: Duration::from_millis(300),
+        consent_lifetime: Duration::from_millis(1500),
         ..Options::default()
     };
     let house = House::with(options).await;
@@ -216,7 +216,7 @@ async fn dead_ends_say_why_and_connect_nothing() {
     house.guarded.with(|state| state.denies = false);
 
     let back = house.consent(&house.connect(cookie).await).await;
-    tokio::time::sleep(Duration::from_millis(350)).await;
+    tokio::time::sleep(Duration::from_millis(1500)).await;
     let expected = "Authorization state expired, please retry\n".to_owned();
     assert_eq!(dead_end(&back).await, (StatusCode::BAD_REQUEST, expected));
     let expected = (
