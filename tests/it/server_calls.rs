@@ -30,7 +30,9 @@ use crate::{
 
 /// A server of 2025-11-25 that keeps sessions: it numbers them, and knows one from `initialize` on
 /// until `forgets` says otherwise of a request.
-async fn with_sessions(forgets: impl Fn(&Seen) -> bool + Clone + Send + Sync + 'static) -> Fake {
+pub(crate) async fn with_sessions(
+    forgets: impl Fn(&Seen) -> bool + Clone + Send + Sync + 'static,
+) -> Fake {
     let issued = Arc::new(AtomicUsize::new(0));
     Fake::start(move |seen| {
         let answer = if seen.method() == "initialize" {

@@ -17,7 +17,11 @@ use serde_json::json;
 use super::{
     CHAT, Chunks, asking, content, events, openai_error, refusal, stopped_by, streamed, turn_of,
 };
-use crate::look::{READ, WRITE, end, last_request, outcomes, queries, results};
+use crate::{
+    fake::wait_for,
+    look::{READ, WRITE, end, last_request, outcomes, queries, results},
+    server_calls::with_sessions,
+};
 
 /// A pace at which a model never says a word.
 const NEVER: Duration = Duration::from_hours(1);
@@ -298,4 +302,27 @@ async fn a_kill_interrupts_the_turn_and_the_next_start_says_so() {
     let transcript = ana.wait_end(&turn).await;
     assert_eq!(end(&transcript), TurnEnd::Interrupted);
     world.finish().await;
+}
+
+#[tokio::test]
+async fn each_turn_has_its_own_mcp_session_which_ends_with_it() {
+    let fake = with_sessions(|_| false).await;
+    let world = World::build().server("Old", fake.url()).start().await;
+    let ana = world.ana();
+    for session in ["session-1", "session-2"] {
+        let call = Call::new("Old__work", &json!({}));
+        world.model().queue(Reply::calls([call]));
+        world.model().queue(Reply::text("Done."));
+        ana.post(CHAT, &asking("Work")).await.expect(200);
+        let told = results(&last_request(world.model()));
+        assert_eq!(told, [session]);
+        wait_for("the session is ended", || {
+            fake.seen().iter().any(|seen| {
+                seen.method() == "DELETE" && seen.header("mcp-session-id") == Some(session)
+            })
+        })
+        .await;
+    }
+    world.finish().await;
+    fake.end().await;
 }
