@@ -1,7 +1,7 @@
 //! `toolgate doctor`: looks at everything that Toolgate needs, and says what to mend.
 //!
-//! It reads the settings that `serve` reads, and goes the ways that `serve` goes: the same
-//! [`Http`], the same clients of Pomerium, of MCP servers and of model endpoints. It changes
+//! It reads the settings that `serve` reads, and goes the ways that `serve` goes: the same HTTP
+//! client, the same clients of Pomerium, of MCP servers and of model endpoints. It changes
 //! nothing anywhere. What the routes in Pomerium's configuration file lack is found without asking
 //! anybody (`--pomerium-config`).
 
