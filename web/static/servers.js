@@ -64,13 +64,24 @@ export function servers() {
     }
   }
 
-  // Says how connecting went, wherever it is offered.
+  // Shows on the cards what is known of the servers by now.
   function look() {
+    nameTools();
     for (const place of document.querySelectorAll('.connect')) {
       const outcome = place.querySelector('.outcome');
       const words = tried.get(place.dataset.server) ?? '';
       if (outcome.textContent !== words) outcome.textContent = words;
       outcome.hidden = words === '';
+    }
+  }
+
+  // Cards of calls that were shown before their server's tools were known have but the tool's name.
+  function nameTools() {
+    for (const card of document.querySelectorAll('.call .tool[data-tool]')) {
+      const title = document.querySelector(`#servers [data-tool="${card.dataset.tool}"]`);
+      if (!title) continue;
+      card.textContent = title.textContent;
+      delete card.dataset.tool;
     }
   }
 

@@ -174,6 +174,26 @@ async fn a_server_that_failed_is_tried_again() {
 }
 
 #[tokio::test]
+async fn a_card_gets_its_tools_title_when_the_server_is_known() {
+    let mut world = World::build().start_with_process().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    tab.ask(super::SALES).await;
+    tab.wait_end().await;
+    let before = super::turns(&tab).await;
+    // A Toolgate that knows nothing of any server yet.
+    world.toolgate().kill().await;
+    tab.allow("in the log: Failed to load resource");
+    tab.allow("ERR_");
+    world.toolgate().start().await;
+    tab.reload().await;
+    tab.find(CARD, "Read query").await;
+    assert_eq!(super::turns(&tab).await, before);
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn what_policy_denies_is_called_denied() {
     let world = notes::build(Options::default())
         .rule("deny: {or: [{mcp_tool: {is: read_query}}]}")

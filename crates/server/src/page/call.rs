@@ -10,7 +10,12 @@ use chat::{
     transcript::{CallItem, CallState},
 };
 
-use super::{render, round::seconds, sidebar::Connect, visible};
+use super::{
+    render,
+    round::seconds,
+    sidebar::{self, Connect},
+    visible,
+};
 use crate::servers::Known;
 
 /// Characters of the arguments that the card's one line shows.
@@ -32,6 +37,8 @@ struct Card<'a> {
     call: u32,
     server: String,
     title: String,
+    /// What the tool is called is not known yet: the page finds out when its server is.
+    untitled: Option<String>,
     function: String,
     glance: String,
     arguments: String,
@@ -100,6 +107,7 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, servers: &[Known]) 
         turn,
         call: item.call.0,
         title: title(item, servers).map_or(tool, |title| visible(&title)),
+        untitled: untitled(item, servers),
         waits: waits(item, servers),
         server,
         function: visible(&item.function),
@@ -138,6 +146,12 @@ fn title(item: &CallItem, servers: &[Known]) -> Option<String> {
     let target = item.target.as_ref()?;
     let tool = catalog.tools.iter().find(|tool| tool.name == target.tool)?;
     tool.title.clone().filter(|title| !title.trim().is_empty())
+}
+
+fn untitled(item: &CallItem, servers: &[Known]) -> Option<String> {
+    let known = server(item, servers).is_some_and(|known| known.catalog.is_some());
+    let target = item.target.as_ref().filter(|_| !known)?;
+    Some(sidebar::tool(&target.server, &target.tool))
 }
 
 fn server<'a>(item: &CallItem, servers: &'a [Known]) -> Option<&'a Known> {

@@ -76,6 +76,7 @@ struct Server {
 }
 
 struct Tool {
+    key: String,
     title: String,
     description: String,
     /// Policy refuses it to the user.
@@ -157,6 +158,7 @@ fn server(known: Known) -> Server {
     let catalog = known.catalog.as_deref();
     let tools = catalog.map(|catalog| catalog.tools.as_slice());
     let tools = tools.unwrap_or_default().iter().map(|tool| Tool {
+        key: self::tool(&known.route.name, &tool.name),
         title: visible(tool.title.as_ref().unwrap_or(&tool.name)),
         description: visible(&glimpse(tool.description.as_deref().unwrap_or_default())),
         denied: known.denied.get(&tool.name).cloned(),
@@ -178,6 +180,11 @@ fn server(known: Known) -> Server {
         failure: known.failure,
         key: known.route.name,
     }
+}
+
+/// What a tool is known by on the page, wherever it is named.
+pub(super) fn tool(server: &str, tool: &str) -> String {
+    fingerprint(&format!("{server}\0{tool}"))
 }
 
 fn words(state: ServerState) -> (&'static str, &'static str, &'static str) {
