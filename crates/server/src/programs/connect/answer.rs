@@ -72,6 +72,7 @@ impl Answer<'_> {
             status,
             headers,
             body,
+            ..
         } = incoming;
         if has_ended(status) || status.is_client_error() || status.is_server_error() {
             let whole = body.whole(ERROR_BYTES).await;
