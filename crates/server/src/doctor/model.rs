@@ -108,7 +108,7 @@ fn without_list(failure: &Failure, config: &Config, report: &mut Report) -> Opti
     let answered = failure.status.is_some();
     let model = config.model.clone().filter(|_| answered && !refused);
     let check = if model.is_some() {
-        let mend = "nothing, if the endpoint has no list of models: TOOLGATE_MODEL is set";
+        let mend = "nothing is lost if the endpoint has no list of models: TOOLGATE_MODEL is set";
         Check::warn(Group::Model, "model.list", what).mend(mend)
     } else {
         Check::fail(Group::Model, "model.list", what).mend(mend(failure))
@@ -177,8 +177,8 @@ impl Probe {
             }
             1 => {
                 let what = format!("{} answers in one piece ({took} ms)", self.model);
-                let mend = "nothing has to be: people see each answer when it is complete. A \
-                            proxy before the endpoint may hold streams back";
+                let mend = "look for a proxy before the endpoint that holds streams back; without a \
+                            stream people see each answer when it is complete";
                 Check::warn(Group::Model, id, what).mend(mend)
             }
             _ => {
@@ -241,7 +241,8 @@ impl Probe {
             Check::ok(Group::Model, id, what)
         } else {
             let what = "called one function at a time, though asked for two";
-            let mend = "nothing has to be: each call takes a round of its own";
+            let mend =
+                "another model (TOOLGATE_MODEL) may be quicker; here each call takes a round";
             Check::warn(Group::Model, id, what).mend(mend)
         });
         Some(Asked {
@@ -311,7 +312,7 @@ fn usage(usage: Option<Usage>) -> Check {
         completion_tokens,
     }) = usage
     else {
-        let mend = "nothing has to be: answers come without their number of tokens";
+        let mend = "nothing is lost: answers come without their number of tokens";
         return Check::warn(Group::Model, id, "counts no tokens in a stream").mend(mend);
     };
     let what =
