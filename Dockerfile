@@ -43,10 +43,9 @@ FROM base AS toolgate
 LABEL org.opencontainers.image.title="toolgate" \
       org.opencontainers.image.description="An MCP host behind Pomerium for any OpenAI-compatible model"
 COPY --from=build /out/toolgate /usr/local/bin/toolgate
-# The admin port stays on the container's own loopback, where the health check asks it.
-ENV TOOLGATE_LISTEN=0.0.0.0:3000 \
-    TOOLGATE_ADMIN_LISTEN=127.0.0.1:3001 \
-    TOOLGATE_DATABASE_URL=sqlite:///data/toolgate.db
+# Pomerium must reach it. The admin port stays on the container's own loopback, where the health
+# check asks it; the database, toolgate.db, is made in the working directory.
+ENV TOOLGATE_LISTEN=0.0.0.0:3000
 EXPOSE 3000
 HEALTHCHECK --interval=10s --timeout=10s --start-period=30s CMD ["toolgate", "healthcheck"]
 ENTRYPOINT ["toolgate"]
