@@ -8,7 +8,7 @@ mod lane;
 mod loopback;
 mod tls;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Instant};
 
 use ::http::{
     HeaderMap, HeaderValue, Method, StatusCode, Uri,
@@ -85,6 +85,17 @@ pub struct Incoming {
     pub headers: HeaderMap,
     /// Its body, being read.
     pub body: Body,
+    /// The request that it answers.
+    pub sent: Sent,
+}
+
+/// A request that was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent {
+    /// When.
+    pub at: Instant,
+    /// How large its body was, bytes.
+    pub bytes: usize,
 }
 
 impl Incoming {
@@ -215,6 +226,10 @@ impl Http {
         let permit = streams.map_err(|_| HttpError::Shutdown)?;
 
         recording.sent(&body);
+        let sent = Sent {
+            at: Instant::now(),
+            bytes: body.len(),
+        };
         let mut request = ::http::Request::new(Full::new(body));
         *request.method_mut() = method;
         *request.uri_mut() = uri;
@@ -238,6 +253,7 @@ impl Http {
             status: head.status,
             headers: head.headers,
             body,
+            sent,
         })
     }
 

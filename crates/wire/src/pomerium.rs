@@ -1,6 +1,6 @@
 //! Pomerium itself: which MCP servers there are, and the keys its assertions are signed with.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, ops::Range, sync::Arc, time::Duration};
 
 use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
@@ -55,6 +55,10 @@ pub struct Route {
     /// token that has expired still counts (v0.33, `handler_list_routes.go`).
     pub connected: bool,
 }
+
+/// How long after its request an answer breaks off that a route's `timeout` cut: 30 s unless the
+/// route sets another, and a little for the way.
+pub const ROUTE_CUT: Range<Duration> = Duration::from_secs(29)..Duration::from_millis(31_500);
 
 impl Route {
     /// Where the user's browser goes to connect an account; `back` is where it comes back to: an

@@ -21,7 +21,7 @@ use super::{
     Shared,
     deadline::{Deadline, Limits},
     ending::{after_acceptance, closed, ended, gone, judge, not_connected, of_error, of_result},
-    inbox::{Progress, Purpose, Reply, Sending, Slot},
+    inbox::{Cut, Progress, Purpose, Reply, Sending, Slot},
     session::{self, Session},
     trouble::{HEADER_MISMATCH, Kind, Trouble},
 };
@@ -129,6 +129,8 @@ enum End {
     Reply(Reply),
     /// rmcp gave it up, and the wire saw no answer.
     GivenUp(Option<ServiceError>),
+    /// The same, after a route's timeout had cut the answer.
+    CutOff(Option<ServiceError>),
     /// Nobody wants it any more.
     Cancelled,
     /// The connection was closed.
@@ -201,6 +203,7 @@ impl Call {
             (End::Reply(Reply::Trouble(trouble)), _) => self.troubled(session, id, trouble).await,
             (End::GivenUp(_), Sending::Never) => self.session_gone(session, gone()).await,
             (End::GivenUp(error), Sending::Begun) => judge(session::lost(error.as_ref())),
+            (End::CutOff(error), _) => judge(session::lost(error.as_ref()).cut_by_route()),
             (End::Cancelled, _) => {
                 session.cancel(id, "cancelled by the user").await;
                 ended(Outcome::Cancelled, None)
@@ -279,7 +282,11 @@ impl Call {
                 break End::Reply(reply);
             }
             if let Some(resolved) = resolved {
-                break End::GivenUp(resolved.ok().and_then(Result::err));
+                let error = resolved.ok().and_then(Result::err);
+                break match known.cut {
+                    Some(Cut) => End::CutOff(error),
+                    None => End::GivenUp(error),
+                };
             }
         };
         Followed { end, accepted }

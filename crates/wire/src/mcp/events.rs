@@ -1,6 +1,6 @@
 //! A server's event stream, each message through the inbox.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use chat::{
@@ -18,7 +18,7 @@ use super::{
     trouble::{Kind, Trouble},
     wire::Wire,
 };
-use crate::http::{HttpError, Incoming};
+use crate::http::{HttpError, Incoming, Sent};
 
 /// The events of a stream; `slot` is the request that it answers. Ends with the wire.
 pub(super) fn events(
@@ -33,8 +33,9 @@ pub(super) fn events(
         slot,
     });
     let (limiting, mut meter) = (reader.clone(), EventMeter::default());
+    let sent = incoming.sent;
     let bytes = incoming.body.map(move |chunk| {
-        let chunk = chunk?;
+        let chunk = chunk.inspect_err(|error| limiting.broken(error, sent))?;
         meter.count(&chunk).inspect_err(|_| {
             limiting.wire.report(limiting.slot.as_ref(), too_large());
         })?;
@@ -57,6 +58,24 @@ struct Reader {
 }
 
 impl Reader {
+    /// The stream broke off. A request that it answers may go on on another one: so what is known
+    /// of the reason is kept until it does not.
+    fn broken(&self, error: &HttpError, sent: Sent) {
+        if !self.wire.is_cut(error, sent) {
+            return;
+        }
+        if let Some(slot) = &self.slot {
+            slot.cut();
+        }
+        if !self.wire.said_cut.swap(true, Ordering::Relaxed) {
+            let server = &self.wire.link.server.name;
+            tracing::warn!(
+                server,
+                "Pomerium cuts this server's streams after 30 s: set `timeout: 0s` on its route"
+            );
+        }
+    }
+
     async fn read(self: Arc<Self>, event: Sse) -> Sse {
         let bytes = event.data.as_deref().unwrap_or_default().len();
         let reader = self.clone();

@@ -64,6 +64,8 @@ pub(super) struct SlotState {
     pub(super) accepted: bool,
     /// Whether it must not be sent any more.
     withdrawn: bool,
+    /// Its stream was cut by a route's timeout.
+    pub(super) cut: Option<Cut>,
     /// The newest report.
     pub(super) progress: Option<Progress>,
     /// The end.
@@ -95,6 +97,7 @@ impl Slot {
             last_heard: state.last_heard,
             accepted: state.accepted,
             withdrawn: state.withdrawn,
+            cut: state.cut,
             progress: state.progress.take(),
             reply: state.reply.take(),
         }
@@ -120,6 +123,11 @@ impl Slot {
             Some(_) => Sending::Begun,
             None => Sending::Never,
         }
+    }
+
+    /// Notes that a route's timeout cut the stream of its answer.
+    pub(super) fn cut(&self) {
+        self.state().cut = Some(Cut);
     }
 
     fn is_accepted(&self) -> bool {
@@ -156,6 +164,10 @@ impl Slot {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// A route's timeout cut the stream of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut;
 
 /// A request was taken back before it was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

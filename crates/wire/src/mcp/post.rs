@@ -21,7 +21,7 @@ use super::{
     trouble::{Kind, Rejection, Trouble, excerpt},
     wire::{ACCEPT_STREAM, JSON, Message, SESSION, Wire, WireError, insert_session},
 };
-use crate::http::Incoming;
+use crate::http::{Incoming, Sent};
 
 /// Bytes of a refusal that are read: it is judged, not shown.
 const REFUSAL_BYTES: usize = 64 * 1024;
@@ -81,7 +81,7 @@ impl Wire {
 
         if !incoming.status.is_success() {
             let refusal = refusal(incoming).await;
-            let judged = refusal.judge(used_session.as_deref());
+            let judged = refusal.judge(self.leads_to(), used_session.as_deref());
             return match refusal.rpc_error(id.as_ref()) {
                 // The server's own words say more than the status, but for these.
                 Some(error) if !matches!(judged.kind, Kind::SessionGone | Kind::StaleToken) => {
@@ -101,9 +101,12 @@ impl Wire {
         }
         let status = incoming.status;
         let is_json = incoming.is_type("application/json");
+        let sent = incoming.sent;
         let body = incoming.body.whole(RESULT_KEPT_BYTES).await;
-        let body =
-            body.map_err(|error| self.trouble_of(&error).with_request_id(request_id.clone()))?;
+        let body = body.map_err(|error| {
+            let trouble = self.trouble_in(&error, sent);
+            trouble.with_request_id(request_id.clone())
+        })?;
         let bytes = body.len();
         if !is_request || (body.is_empty() && status == StatusCode::ACCEPTED) {
             return Ok(StreamableHttpPostResponse::Accepted);
@@ -190,7 +193,7 @@ impl Wire {
             if answer.status.is_success() {
                 Ok(())
             } else {
-                Err(answer.judge(Some("")))
+                Err(answer.judge(self.leads_to(), Some("")))
             }
         };
         match sent.await {
@@ -225,7 +228,7 @@ impl Wire {
             let words = excerpt(&refusal.body);
             return Err(Trouble::protocol(format!("the answer is not MCP: {words}")));
         }
-        Err(refusal.judge(None))
+        Err(refusal.judge(self.leads_to(), None))
     }
 }
 
@@ -265,26 +268,31 @@ struct Refusal {
     status: StatusCode,
     headers: HeaderMap,
     body: Bytes,
+    sent: Sent,
 }
 
 async fn refusal(incoming: Incoming) -> Refusal {
+    let sent = incoming.sent;
     let body = tokio::time::timeout(REFUSAL_TIMEOUT, incoming.body.whole(REFUSAL_BYTES)).await;
     let body = body.ok().and_then(Result::ok).unwrap_or_default();
     Refusal {
         status: incoming.status,
         headers: incoming.headers,
         body,
+        sent,
     }
 }
 
 impl Refusal {
-    fn judge(&self, session: Option<&str>) -> Trouble {
+    fn judge(&self, led_to: Layer, session: Option<&str>) -> Trouble {
         let (status, headers, body) = (self.status, &self.headers, &self.body);
         Rejection {
             status,
             headers,
             body,
             in_session: session.is_some(),
+            sent: self.sent,
+            led_to,
         }
         .judge()
     }

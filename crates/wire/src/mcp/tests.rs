@@ -225,12 +225,20 @@ fn options(url: Url) -> ConnectOptions {
     }
 }
 
+/// Options for a server on a host of Pomerium's: on loopback it may be reached in clear.
+fn pomeriums(url: Url) -> ConnectOptions {
+    let host = url.host_str().unwrap().to_owned();
+    let options = options(url);
+    options.http.trust_pomerium_host(&host);
+    options
+}
+
 async fn connect(url: Url) -> Connection {
-    Connection::connect(options(url)).await.unwrap()
+    Connection::connect(pomeriums(url)).await.unwrap()
 }
 
 async fn no_connection(url: Url) -> ConnectError {
-    match Connection::connect(options(url)).await {
+    match Connection::connect(pomeriums(url)).await {
         Ok(_) => panic!("connected"),
         Err(error) => error,
     }

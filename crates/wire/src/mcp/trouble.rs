@@ -11,7 +11,10 @@ use chat::{
 };
 use serde_json::Value;
 
-use crate::http::HttpError;
+use crate::{
+    http::{HttpError, Sent},
+    pomerium::ROUTE_CUT,
+};
 
 /// Characters of a strange answer that are quoted.
 const EXCERPT: usize = 160;
@@ -96,6 +99,14 @@ impl Trouble {
         self
     }
 
+    /// The same, of an answer that a route's `timeout` cut: what there is to mend.
+    #[must_use]
+    pub(super) fn cut_by_route(mut self) -> Self {
+        self.failure.layer = Layer::Pomerium;
+        self.failure.advice = format!("{CUT_BY_ROUTE} {}", self.failure.advice);
+        self
+    }
+
     /// A request without an answer, or an answer without an end; `layer` is whose house the
     /// connection leads to.
     pub(super) fn of_error(error: &HttpError, layer: Layer) -> Self {
@@ -155,6 +166,9 @@ impl Trouble {
     }
 }
 
+const CUT_BY_ROUTE: &str = "Pomerium cuts this server's answers after 30 seconds: ask the operator \
+                            to set `timeout: 0s` on the server's route, which Pomerium needs up to \
+                            0.32.";
 const ASK_POLICY: &str =
     "Ask whoever runs the route for access; the request id leads them to the decision.";
 const TRY_AGAIN: &str = "Try again.";
@@ -167,11 +181,23 @@ pub(super) struct Rejection<'a> {
     pub(super) body: &'a [u8],
     /// Whether the request named an MCP session.
     pub(super) in_session: bool,
+    /// The request.
+    pub(super) sent: Sent,
+    /// Whose house the request led to: Pomerium's or the server's own.
+    pub(super) led_to: Layer,
 }
 
 impl Rejection<'_> {
     /// What the answer means.
     pub(super) fn judge(&self) -> Trouble {
+        let trouble = self.verdict();
+        let cut = self.status == StatusCode::GATEWAY_TIMEOUT
+            && self.led_to == Layer::Pomerium
+            && ROUTE_CUT.contains(&self.sent.at.elapsed());
+        if cut { trouble.cut_by_route() } else { trouble }
+    }
+
+    fn verdict(&self) -> Trouble {
         let (kind, layer, message, advice) = match self.status.as_u16() {
             401 => self.unauthorized(),
             403 => (
@@ -180,12 +206,7 @@ impl Rejection<'_> {
                 self.says("access is refused"),
                 ASK_POLICY,
             ),
-            413 => (
-                Kind::TooLarge,
-                Layer::Pomerium,
-                "the request is larger than Pomerium lets pass (413)".to_owned(),
-                "Send less, or ask the operator to raise max_request_bytes of the route.",
-            ),
+            413 => self.too_large(),
             404 if self.in_session => (
                 Kind::SessionGone,
                 Layer::Server,
@@ -201,7 +222,7 @@ impl Rejection<'_> {
             ),
             300..400 => (
                 Kind::Unreachable,
-                Layer::Pomerium,
+                self.led_to,
                 self.redirect(),
                 "Ask the operator to check the route: an MCP server must not redirect.",
             ),
@@ -223,7 +244,35 @@ impl Rejection<'_> {
         Trouble::new(kind, failure.with_request_id(self.request_id()))
     }
 
+    fn too_large(&self) -> Verdict {
+        let bytes = self.sent.bytes;
+        if self.led_to == Layer::Pomerium {
+            return (
+                Kind::TooLarge,
+                Layer::Pomerium,
+                format!("the request has {bytes} bytes, more than Pomerium lets pass (413)"),
+                "Send less; or ask the operator to check `max_request_bytes` of the server's \
+                 route, and that Toolgate reaches Pomerium over HTTP/2: over HTTP/1.1 Pomerium \
+                 takes 32 KiB.",
+            );
+        }
+        (
+            Kind::TooLarge,
+            Layer::Server,
+            format!("the request has {bytes} bytes, more than the server takes (413)"),
+            "Send less; or ask whoever runs the server to raise its limit.",
+        )
+    }
+
     fn unauthorized(&self) -> Verdict {
+        if self.led_to != Layer::Pomerium {
+            return (
+                Kind::Denied,
+                Layer::Server,
+                self.says("the server wants other credentials"),
+                "Ask the operator to check `bearer_token` of this server in [servers.NAME].",
+            );
+        }
         let challenged = self
             .headers
             .get_all(header::WWW_AUTHENTICATE)
@@ -268,14 +317,15 @@ impl Rejection<'_> {
         let refused = self.status == StatusCode::SERVICE_UNAVAILABLE
             && never_reached.iter().any(|reason| text.contains(reason));
         // The proxy's own 502: the server wants credentials and none could be found.
-        let no_credentials = self.status == StatusCode::BAD_GATEWAY
+        let no_credentials = self.led_to == Layer::Pomerium
+            && self.status == StatusCode::BAD_GATEWAY
             && self.body.is_empty()
             && self
                 .headers
                 .get(header::CACHE_CONTROL)
                 .is_some_and(|value| value == "no-store");
         if refused || no_credentials {
-            return (Kind::Unreachable, Layer::Pomerium, message, advice);
+            return (Kind::Unreachable, self.led_to, message, advice);
         }
         if matches!(self.status.as_u16(), 502..=504) {
             return (
@@ -328,7 +378,7 @@ impl Rejection<'_> {
             body.get("statusText").is_some() || body.get("request_id").is_some()
         });
         if pomeriums {
-            Layer::Pomerium
+            self.led_to
         } else {
             Layer::Server
         }

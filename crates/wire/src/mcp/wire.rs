@@ -19,7 +19,8 @@ use super::{
     trouble::{Kind, Trouble},
 };
 use crate::{
-    http::{Credential, HttpError, Incoming, Outgoing},
+    http::{Credential, HttpError, Incoming, Outgoing, Sent},
+    pomerium::ROUTE_CUT,
     tap::{Context, Peer},
 };
 
@@ -48,6 +49,8 @@ pub(super) struct Wire {
     pub(super) gone: AtomicBool,
     pub(super) settled: CancellationToken,
     pub(super) empty_streams: AtomicU32,
+    /// Whether it was said that a route cuts the server's streams.
+    pub(super) said_cut: AtomicBool,
     /// What last happened to a request that has no slot: the handshake's.
     trouble: Mutex<Option<Trouble>>,
 }
@@ -62,6 +65,7 @@ impl Wire {
             gone: AtomicBool::default(),
             settled: CancellationToken::new(),
             empty_streams: AtomicU32::default(),
+            said_cut: AtomicBool::default(),
             trouble: Mutex::default(),
         })
     }
@@ -74,16 +78,36 @@ impl Wire {
         self.session.store(true, Ordering::Relaxed);
     }
 
-    /// What a request without an answer, or an answer without an end, means.
+    /// What a request without an answer means.
     pub(super) fn trouble_of(&self, error: &HttpError) -> Trouble {
+        Trouble::of_error(error, self.leads_to())
+    }
+
+    /// What an answer without an end means.
+    pub(super) fn trouble_in(&self, error: &HttpError, sent: Sent) -> Trouble {
+        let trouble = self.trouble_of(error);
+        if self.is_cut(error, sent) {
+            trouble.cut_by_route()
+        } else {
+            trouble
+        }
+    }
+
+    /// Whether the timeout of a route of Pomerium's ended the answer.
+    pub(super) fn is_cut(&self, error: &HttpError, sent: Sent) -> bool {
+        matches!(error, HttpError::Broken(_))
+            && self.leads_to() == Layer::Pomerium
+            && ROUTE_CUT.contains(&sent.at.elapsed())
+    }
+
+    /// Whose house requests lead to: Pomerium's or the server's own.
+    pub(super) fn leads_to(&self) -> Layer {
         let link = &self.link;
-        let through_pomerium = link.http.is_pomeriums(&link.server.url);
-        let layer = if through_pomerium {
+        if link.http.is_pomeriums(&link.server.url) {
             Layer::Pomerium
         } else {
             Layer::Server
-        };
-        Trouble::of_error(error, layer)
+        }
     }
 
     pub(super) fn take_trouble(&self) -> Option<Trouble> {

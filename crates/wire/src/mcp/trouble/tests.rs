@@ -1,3 +1,5 @@
+use std::time::{Duration, Instant};
+
 use super::*;
 
 struct Refused {
@@ -7,6 +9,14 @@ struct Refused {
 }
 
 fn judge(refused: &Refused, in_session: InSession) -> Trouble {
+    let now = Sent {
+        at: Instant::now(),
+        bytes: 40_000,
+    };
+    judge_from(refused, in_session, (Layer::Pomerium, now))
+}
+
+fn judge_from(refused: &Refused, in_session: InSession, (led_to, sent): (Layer, Sent)) -> Trouble {
     let mut headers = HeaderMap::new();
     for (name, value) in refused.headers {
         headers.insert(*name, value.parse().unwrap());
@@ -16,6 +26,8 @@ fn judge(refused: &Refused, in_session: InSession) -> Trouble {
         headers: &headers,
         body: refused.body.as_bytes(),
         in_session: matches!(in_session, InSession::Yes),
+        sent,
+        led_to,
     }
     .judge()
 }
@@ -107,6 +119,86 @@ fn answers_mean_what_pomerium_means_by_them() {
         );
         assert_eq!(trouble.failure.status, Some(status));
         assert!(!trouble.failure.advice.is_empty());
+    }
+}
+
+#[test]
+fn a_server_of_the_operators_is_not_pomerium() {
+    let sent = Sent {
+        at: Instant::now(),
+        bytes: 40_000,
+    };
+    for (status, headers, body, kind, words) in [
+        (
+            401,
+            [CHALLENGE].as_slice(),
+            r#"{"error":"Unauthorized","request_id":"r"}"#,
+            Kind::Denied,
+            "bearer_token",
+        ),
+        (401, &[CHALLENGE], "", Kind::Denied, "bearer_token"),
+        (413, &[], "", Kind::TooLarge, "whoever runs the server"),
+        (
+            502,
+            &[("cache-control", "no-store")],
+            "",
+            Kind::Lost,
+            "check",
+        ),
+    ] {
+        let refused = Refused {
+            status,
+            headers: headers.to_vec().leak(),
+            body,
+        };
+        let trouble = judge_from(&refused, InSession::No, (Layer::Server, sent));
+        assert_eq!(trouble.kind, kind, "{status} {body}");
+        assert_eq!(trouble.failure.layer, Layer::Server);
+        assert!(trouble.failure.advice.contains(words), "{trouble:?}");
+    }
+}
+
+#[test]
+fn sizes_are_told_of_what_is_too_large() {
+    let refused = Refused {
+        status: 413,
+        headers: &[],
+        body: "Payload Too Large",
+    };
+    let failure = judge(&refused, InSession::No).failure;
+    assert!(failure.message.contains("40000 bytes"), "{failure:?}");
+    assert!(failure.advice.contains("max_request_bytes"), "{failure:?}");
+}
+
+#[test]
+fn an_answer_that_a_route_cut_says_which_setting_is_missing() {
+    let refused = Refused {
+        status: 504,
+        headers: &[],
+        body: "upstream request timeout",
+    };
+    let after = |seconds: u64, led_to| {
+        let at = Instant::now().checked_sub(Duration::from_secs(seconds));
+        let sent = Sent {
+            at: at.unwrap(),
+            bytes: 1,
+        };
+        let trouble = judge_from(&refused, InSession::No, (led_to, sent));
+        assert_eq!(trouble.kind, Kind::Lost, "its outcome stays what it is");
+        trouble.failure.advice
+    };
+    let cut = after(30, Layer::Pomerium);
+    assert!(
+        cut.contains("`timeout: 0s`") && cut.contains("check"),
+        "{cut}"
+    );
+    for (seconds, led_to) in [
+        (20, Layer::Pomerium),
+        (40, Layer::Pomerium),
+        (30, Layer::Server),
+    ] {
+        let advice = after(seconds, led_to);
+        assert!(!advice.contains("timeout"), "{seconds}: {advice}");
     }
 }
 
