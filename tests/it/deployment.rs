@@ -17,8 +17,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 
 use files::{
-    compose, documented_settings, image_environment, leaves, read, root, run, services, similar,
-    stage, switched_on, text, texts, uncommented, variables, yaml,
+    compose, documented_settings, froms, image_environment, leaves, read, root, run, services,
+    similar, stage, switched_on, text, texts, uncommented, variables, yaml,
 };
 
 /// What stands for the reader's own domain.
@@ -194,12 +194,10 @@ fn there_are_no_secrets_in_the_files() {
 
 #[test]
 fn there_is_one_placeholder_for_the_domain() {
-    for (key, value) in leaves("", &switched_on()) {
-        if key.ends_with(".from") {
-            let host = Url::parse(&value).unwrap();
-            let host = host.host_str().unwrap();
-            assert!(host.ends_with(&format!(".{PLACEHOLDER}")), "{host}");
-        }
+    for from in froms(&switched_on()) {
+        let url = Url::parse(&from).unwrap();
+        let host = url.host_str().unwrap();
+        assert!(host.ends_with(&format!(".{PLACEHOLDER}")), "{host}");
     }
     let compose = compose();
     let toolgate = &compose["services"]["toolgate"]["environment"]["TOOLGATE_PUBLIC_URL"];
@@ -209,13 +207,8 @@ fn there_is_one_placeholder_for_the_domain() {
         let (_, after) = rest.split_once('}').unwrap();
         format!("{before}{PLACEHOLDER}{after}")
     };
-    let froms: Vec<_> = leaves("", &yaml(&read("pomerium-config.yaml")))
-        .into_iter()
-        .filter(|(key, _)| key.ends_with(".from"))
-        .map(|(_, value)| value)
-        .collect();
     assert_eq!(
-        froms,
+        froms(&yaml(&read("pomerium-config.yaml"))),
         [filled(toolgate), format!("https://{}", filled(northwind))]
     );
 }

@@ -42,6 +42,15 @@ pub(super) fn services(compose: &Value) -> impl Iterator<Item = (&str, &Value)> 
         .map(|(name, service)| (name.as_str(), service))
 }
 
+/// The addresses of the routes.
+pub(super) fn froms(config: &Value) -> Vec<String> {
+    let routes = config["routes"].as_array().unwrap();
+    routes
+        .iter()
+        .map(|route| text(&route["from"]).to_owned())
+        .collect()
+}
+
 /// Every value of the tree that is no table or list, with the way to it.
 pub(super) fn leaves(at: &str, value: &Value) -> Vec<(String, String)> {
     let below = |key: &str| {
