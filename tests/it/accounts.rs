@@ -1,5 +1,13 @@
 //! Accounts at servers: wanted, connected, disconnected; and what policy denies.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
 use chat::{
     event::ParkReason,
     ids::TurnId,
@@ -12,6 +20,7 @@ use http::header;
 use serde_json::{Value, json};
 
 use crate::{
+    fake::{Fake, bare, tool},
     notes::{self, Browser},
     servers::{outcome, turn},
 };
@@ -227,5 +236,30 @@ async fn a_tool_that_policy_denied_is_shown_as_denied_to_whom_it_was() {
     assert_eq!(tools[0]["denied"]["request_id"], json!(failure.request_id));
     assert!(failure.request_id.is_some());
     assert!(denied(&ben).await.is_empty());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn who_looks_at_a_server_gives_it_the_time_it_needs() {
+    let up = Arc::new(AtomicBool::new(false));
+    let is_up = Arc::clone(&up);
+    let fake = Fake::start(move |seen| {
+        let answer = if is_up.load(Ordering::Relaxed) {
+            seen.plain(&[tool("work")])
+        } else {
+            bare(503)
+        };
+        async move {
+            tokio::time::sleep(Duration::from_millis(700)).await;
+            answer
+        }
+    })
+    .await;
+    let world = World::build().server("Slow", fake.url()).start().await;
+    let ana = world.ana();
+    assert_eq!(look(&ana, "Slow").await["state"], "unavailable");
+    up.store(true, Ordering::Relaxed);
+    // A turn would go on without one that has just failed; a person wants to know.
+    assert_eq!(look(&ana, "Slow").await["state"], "ready");
     world.finish().await;
 }

@@ -73,14 +73,15 @@ impl Servers {
         Arc::clone(&user.or_insert_with(new))
     }
 
-    /// Tries every server of the session's user, as Pomerium lists them now.
+    /// Tries every server of the session's user, as Pomerium lists them now, for a person who wants
+    /// to know: each has all the time there is.
     pub async fn refresh(self: &Arc<Self>, session: &Arc<Session>, scope: &ConversationId) {
         let user = self.of(&session.subject);
         // What came of it is said with the servers.
         let _listed = self.list_anew(&user, session).await;
-        let (said, mut saying) = mpsc::channel(1);
-        let hear = async { while saying.recv().await.is_some() {} };
-        tokio::join!(self.load(session, scope, said), hear);
+        let names = user.names().into_iter();
+        let tries = names.map(|name| self.patiently(session, name, scope));
+        futures_util::future::join_all(tries).await;
     }
 
     /// Tries every server of the session's user, side by side, each under its own deadline, and
@@ -193,21 +194,31 @@ impl Servers {
         let before = self
             .of(&session.subject)
             .failed_within(&name, FAILED_LATELY);
-        let (servers, session, scope) = (Arc::clone(self), Arc::clone(session), scope.clone());
-        let server = name.clone();
-        let trying = self.connections.spawn_for(async move {
-            let trying = servers.connect_patiently(&session, &server, &scope);
-            trying.await
-        });
+        let trying = self.patiently(session, name.clone(), scope);
         let result = match before {
             None => trying.await,
             Some(failure) => {
                 let tried = tokio::time::timeout(SECOND_CHANCE, trying).await;
-                tried.unwrap_or(Some(Err(ConnectError::Unavailable(failure))))
+                tried.unwrap_or(Err(ConnectError::Unavailable(failure)))
             }
         };
+        (name, result)
+    }
+
+    /// Tries one server to the end, also when nobody waits for it any more.
+    async fn patiently(
+        self: &Arc<Self>,
+        session: &Arc<Session>,
+        name: String,
+        scope: &ConversationId,
+    ) -> Result<Connection, ConnectError> {
+        let (servers, session, scope) = (Arc::clone(self), Arc::clone(session), scope.clone());
+        let trying = self.connections.spawn_for(async move {
+            let trying = servers.connect_patiently(&session, &name, &scope);
+            trying.await
+        });
         let stopped = || Err(ConnectError::Unavailable(stopping()));
-        (name, result.unwrap_or_else(stopped))
+        trying.await.unwrap_or_else(stopped)
     }
 
     /// Like [`Servers::connect`], but a stale token is waited out: a newer one of the session is

@@ -55,7 +55,7 @@ impl Servers {
             // Whoever asks has been at /connect, or says that it was mended otherwise.
             user.connected(server);
         }
-        let _said_with_the_server = self.attempt(session, server.to_owned(), scope).await;
+        let _said_with_the_server = self.patiently(session, server.to_owned(), scope).await;
         Ok(user.get(server))
     }
 
@@ -88,7 +88,7 @@ impl Servers {
         self.connections
             .close_server(&session.subject, server)
             .await;
-        let _said_with_the_server = self.attempt(session, server.to_owned(), scope).await;
+        let _said_with_the_server = self.patiently(session, server.to_owned(), scope).await;
         Ok(user.get(server))
     }
 
