@@ -4,6 +4,8 @@
 mod endings;
 mod requests;
 
+use std::time::Duration;
+
 use chat::{
     event::{CancelBy, Event},
     ids::TurnId,
@@ -15,7 +17,7 @@ use harness::{Frame, Response, User, World};
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::look::{SALES, end, outcomes};
+use crate::look::{SALES, end, eventually, outcomes};
 
 pub(crate) const CHAT: &str = "/v1/chat/completions";
 
@@ -220,8 +222,42 @@ async fn a_program_that_goes_away_cancels_its_turn() {
 
 /// The turn that began last, of all that are stored.
 pub(crate) fn newest_turn(world: &World) -> TurnId {
+    newest(world, "TRUE").expect("a turn")
+}
+
+/// The turn that began last, if this holds of it.
+fn newest(world: &World, holds: &str) -> Option<TurnId> {
     let database = rusqlite::Connection::open(world.data().join("toolgate.db")).unwrap();
-    let newest = "SELECT id FROM turns ORDER BY started_at DESC, id DESC LIMIT 1";
-    let id: String = database.query_row(newest, [], |row| row.get(0)).unwrap();
-    TurnId(id)
+    let newest = format!("SELECT id, {holds} FROM turns ORDER BY started_at DESC, id DESC LIMIT 1");
+    let (id, holds): (String, bool) = database
+        .query_row(&newest, [], |row| Ok((row.get(0)?, row.get(1)?)))
+        .unwrap();
+    holds.then_some(TurnId(id))
+}
+
+#[tokio::test]
+async fn who_reads_slowly_slows_only_themselves_and_gets_more_at_once() {
+    let pace = Duration::from_millis(2);
+    let world = World::build().model_delay(pace).start().await;
+    let ana = world.ana();
+    // Six bytes on the wire for each character: more than what sockets hold on the way.
+    let word = "\u{1}".repeat(2048);
+    let words = 800;
+    let text = vec![word; words].join(" ");
+    world.model().queue(Reply::text(text.as_str()));
+    let request = ana
+        .request(Method::POST, CHAT)
+        .json(&streamed(asking("Hi")));
+    let mut stream = ana.stream_of(request).await;
+    stream.next().await.expect("a first chunk");
+    // Nothing more is read until the turn is over.
+    eventually("the turn has ended", || {
+        newest(&world, "ended IS NOT NULL").is_some()
+    })
+    .await;
+    let chunks = Chunks::of(&stream.rest().await);
+    assert!(chunks.done);
+    assert!(chunks.text() == text, "it is another text");
+    assert!(chunks.all.len() < words, "{}", chunks.all.len());
+    world.finish().await;
 }
