@@ -162,7 +162,7 @@ impl App {
             authority: pomerium.map_or(Authority::Local, |pomerium| {
                 // Without a host no assertion would verify.
                 let host = config.public_host().unwrap_or_default();
-                Authority::Pomerium(Verifier::new(pomerium, host))
+                Authority::Pomerium(Box::new(Verifier::new(pomerium, host)))
             }),
             streams: Streams::default(),
             page: page::Shared::default(),
@@ -175,6 +175,12 @@ impl App {
     /// in its place brings a new one.
     pub fn stream_life(&self) -> Duration {
         self.token_life * 110 / 300
+    }
+
+    /// Whether Toolgate's route in Pomerium seems to cut what takes longer than 30 s, for want of
+    /// `timeout: 0s`.
+    pub fn route_is_cut(&self) -> bool {
+        self.streams.cuts.route_is_cut()
     }
 
     /// Tries every server of a session's user, for somebody who looks at them.

@@ -1,6 +1,6 @@
 //! What every request passes: who it is from, and that its own page sent it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
@@ -45,6 +45,7 @@ pub(crate) async fn identify(
     mut request: Request,
     next: Next,
 ) -> Response {
+    let began = Instant::now();
     let found = match &app.authority {
         Authority::Local => standalone::person(&request).map(|person| (person, None)),
         Authority::Pomerium(verifier) => verified(verifier, request.headers()).await,
@@ -54,8 +55,13 @@ pub(crate) async fn identify(
             let sessions = &app.context.sessions;
             let session = sessions.receive(&person.subject, &person.sid, token);
             let caller = Caller { person, session };
+            let session = Arc::clone(&caller.session);
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            let response = next.run(request).await;
+            match &app.authority {
+                Authority::Local => response,
+                Authority::Pomerium(_) => app.streams.cuts.watch(response, &session, began),
+            }
         }
         Err(problem) if is_api_of_openai(&request) => problem.for_program(&app.public_url).openai(),
         Err(problem) if page::wants_html(request.headers()) => page::problem(&problem),

@@ -67,7 +67,7 @@ pub enum Unverified {
 #[derive(Debug)]
 pub enum Authority {
     /// Pomerium, by the assertion of each request.
-    Pomerium(Verifier),
+    Pomerium(Box<Verifier>),
     /// Nobody: Toolgate stands alone and serves the one person of this machine.
     Local,
 }

@@ -1,4 +1,6 @@
-//! The open event streams, counted by user.
+//! The open event streams, counted by user, and watched for being cut.
+
+mod cuts;
 
 use std::sync::Arc;
 
@@ -6,6 +8,7 @@ use chat::ids::Subject;
 use dashmap::DashMap;
 
 use crate::error::Problem;
+pub(crate) use cuts::Cuts;
 
 /// Event streams of one user at once: each holds a connection and a task.
 const PER_USER: usize = 20;
@@ -13,6 +16,7 @@ const PER_USER: usize = 20;
 /// Counts the open streams of each user.
 #[derive(Clone, Debug, Default)]
 pub struct Streams {
+    pub(crate) cuts: Cuts,
     open: Arc<DashMap<Subject, usize>>,
 }
 
