@@ -13,7 +13,10 @@ use store::ConversationRow;
 use url::Url;
 
 use super::{fingerprint, render, visible};
-use crate::servers::Known;
+use crate::{
+    app::App,
+    servers::{Known, UserServers},
+};
 
 /// Bytes of a tool's description on the page.
 const DESCRIPTION_BYTES: usize = 300;
@@ -51,6 +54,7 @@ struct Entry<'a> {
 #[derive(Template)]
 #[template(path = "servers.html")]
 struct Servers {
+    answers: Answers,
     unlisted: Option<Failure>,
     servers: Vec<Server>,
 }
@@ -143,10 +147,32 @@ pub(super) fn conversations(
     render(&Conversations { entries })
 }
 
-/// The servers and how they are.
-pub(super) fn servers(known: Vec<Known>, unlisted: Option<Failure>) -> String {
+/// Whether Pomerium lets Toolgate's answers through to their end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answers {
+    /// As far as is known.
+    Whole,
+    /// They break off after 30 s.
+    Cut,
+}
+
+/// The user's servers and how they are.
+pub(super) fn servers_of(app: &App, user: &UserServers) -> String {
+    let answers = if app.route_is_cut() {
+        Answers::Cut
+    } else {
+        Answers::Whole
+    };
+    servers(user.all(), user.unlisted_because(), answers)
+}
+
+fn servers(known: Vec<Known>, unlisted: Option<Failure>, answers: Answers) -> String {
     let servers = known.into_iter().map(server).collect();
-    render(&Servers { unlisted, servers })
+    render(&Servers {
+        answers,
+        unlisted,
+        servers,
+    })
 }
 
 fn server(known: Known) -> Server {
@@ -264,7 +290,11 @@ mod tests {
         ] {
             let failure = Failure::new(Layer::Pomerium, "It <b>says</b> no.", "Ask somebody.")
                 .with_request_id(Some("id-7".to_owned()));
-            let html = servers(vec![known(state, Some(failure), None)], None);
+            let html = servers(
+                vec![known(state, Some(failure), None)],
+                None,
+                Answers::Whole,
+            );
             assert!(html.contains(word), "{html}");
             for part in [
                 "It &#60;b&#62;says&#60;/b&#62; no.",
@@ -283,7 +313,11 @@ mod tests {
             reason: "its schema is a list".to_owned(),
         };
         let catalog = Catalog::new("<img src=x>", Vec::new(), vec![broken]);
-        let html = servers(vec![known(ServerState::Ready, None, Some(catalog))], None);
+        let html = servers(
+            vec![known(ServerState::Ready, None, Some(catalog))],
+            None,
+            Answers::Whole,
+        );
         assert!(html.contains("0 tools"));
         assert!(html.contains("&#60;bad&#62;</bdi>: its schema is a list"));
         assert!(!html.contains("<img"));
@@ -291,7 +325,7 @@ mod tests {
 
     #[test]
     fn what_can_be_done_about_a_server_stands_with_it() {
-        let html_of = |known| servers(vec![known], None);
+        let html_of = |known| servers(vec![known], None, Answers::Whole);
         let offers = |html: &str, what: &str| html.contains(&format!("data-do=\"{what}\""));
 
         let mut wants = known(ServerState::NeedsConnect, None, None);
@@ -317,6 +351,14 @@ mod tests {
     }
 
     #[test]
+    fn a_route_that_cuts_answers_is_said_to_and_how_to_mend_it() {
+        let whole = servers(Vec::new(), None, Answers::Whole);
+        assert!(!whole.contains("timeout"));
+        let cut = servers(Vec::new(), None, Answers::Cut);
+        assert!(cut.contains("<code>timeout: 0s</code> and <code>idle_timeout: 0s</code>"));
+    }
+
+    #[test]
     fn a_denied_tool_is_called_denied() {
         let tool = |name: &str| chat::tool::Tool {
             name: name.to_owned(),
@@ -331,7 +373,7 @@ mod tests {
         let failure = Failure::new(Layer::Pomerium, "policy denies this", "Ask for access.")
             .with_request_id(Some("id-8".to_owned()));
         database.denied.insert("drop_table".to_owned(), failure);
-        let html = servers(vec![database], None);
+        let html = servers(vec![database], None, Answers::Whole);
         let (before, after) = html.split_once("drop_table").unwrap();
         assert!(!before.contains("denied by policy"));
         let (denied, other) = after.split_once("</li>").unwrap();
@@ -344,7 +386,7 @@ mod tests {
     #[test]
     fn a_list_that_cannot_be_had_says_so() {
         let failure = Failure::new(Layer::Pomerium, "No list.", "Later.");
-        let html = servers(Vec::new(), Some(failure));
+        let html = servers(Vec::new(), Some(failure), Answers::Whole);
         assert!(html.contains("No list."));
         assert!(!html.contains("None known yet."));
     }
