@@ -203,10 +203,12 @@ fn role_missing(route: &Route<'_>, mcp: &Entry, expected: &Expected) -> Finding 
         .from
         .as_ref()
         .and_then(|from| expected.is_toolgate(from));
+    let bytes = expected.max_request_bytes;
+    let server = format!("`mcp: {{server: {{max_request_bytes: {bytes}}}}}`");
     let mend = match is_toolgate {
-        Some(true) => "write `mcp: {client: {}}`: this is Toolgate's own route",
-        Some(false) => "write `mcp: {server: {}}`",
-        None => "write `mcp: {server: {}}` for an MCP server, `mcp: {client: {}}` for Toolgate",
+        Some(true) => "write `mcp: {client: {}}`: this is Toolgate's own route".to_owned(),
+        Some(false) => format!("write {server}"),
+        None => format!("write {server} for an MCP server, `mcp: {{client: {{}}}}` for Toolgate"),
     };
     let (form, known) = if mcp.node.value == Value::Null {
         ("`mcp:` without a value", "means nothing")

@@ -222,7 +222,7 @@ const SERVER_FLAWS: &[(&str, &str, &str, Verdict, &str)] = &[
         "mcp: {}",
         "routes.mcp_role",
         Verdict::Fail,
-        "`mcp: {server: {}}`",
+        "`mcp: {server: {max_request_bytes: 1048576}}`",
     ),
     (
         MCP,
