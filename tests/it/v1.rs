@@ -213,7 +213,7 @@ async fn a_program_that_goes_away_cancels_its_turn() {
     let body = asking("Hi");
     tokio::select! {
         answer = ana.post(CHAT, &body) => panic!("{answer:?}"),
-        _ = world.model().wait_received(before + 1) => {}
+        () = world.model().wait_received(before + 1) => {}
     }
     let transcript = ana.wait_end(&newest_turn(&world)).await;
     assert_eq!(stopped_by(&transcript), Some(CancelBy::Connection));
@@ -241,9 +241,9 @@ async fn who_reads_slowly_slows_only_themselves_and_gets_more_at_once() {
     let world = World::build().model_delay(pace).start().await;
     let ana = world.ana();
     // Six bytes on the wire for each character: more than what sockets hold on the way.
-    let word = "\u{1}".repeat(2048);
+    let long = "\u{1}".repeat(2048);
     let words = 800;
-    let text = vec![word; words].join(" ");
+    let text = vec![long; words].join(" ");
     world.model().queue(Reply::text(text.as_str()));
     let request = ana
         .request(Method::POST, CHAT)
