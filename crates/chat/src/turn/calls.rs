@@ -252,8 +252,8 @@ impl Turn {
                 self.end_call(call, outcome, outcome.text_for_model(), Some(failure));
             }
             Refusal::TooLarge => {
-                let text = "Not run: the arguments are too large to be sent. Call again with less.";
-                self.end_call(call, Outcome::Limit, text, Some(failure));
+                let text = format!("Not run: {}. Call again with less.", failure.message);
+                self.end_call(call, Outcome::Limit, &text, Some(failure));
             }
             Refusal::SessionGone | Refusal::HeaderMismatch => self.restart(call, refusal, failure),
         }
