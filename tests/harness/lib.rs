@@ -39,7 +39,7 @@ pub use events::{Ended, Events, Frame};
 pub use journal::{Journal, JournalCall};
 pub use toolgate::{ToolgateProcess, program};
 pub use user::{Conversation, ConversationTurn, Posted, Response, User};
-pub use world::{Builder, World};
+pub use world::{Builder, World, free_port};
 
 use std::time::Duration;
 

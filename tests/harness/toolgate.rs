@@ -97,15 +97,26 @@ impl ToolgateProcess {
 
     /// Sends SIGTERM, and waits until it has ended by itself; how it did.
     pub async fn terminate(&mut self) -> ExitStatus {
-        let mut child = self.child.take().expect("it does not run");
+        self.signal().await;
+        self.ended().await
+    }
+
+    /// Sends SIGTERM.
+    pub async fn signal(&self) {
+        let child = self.child.as_ref().expect("it does not run");
         let id = child.id().expect("it has not been waited for");
         let sent = Command::new("kill")
             .args(["-TERM", &id.to_string()])
             .status()
             .await;
         assert!(sent.is_ok_and(|status| status.success()), "kill -TERM {id}");
+    }
+
+    /// Waits until it has ended by itself; how it did.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("it does not run");
         let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
-        ended.expect("SIGTERM has no effect").expect("its status")
+        ended.expect("it does not end").expect("its status")
     }
 
     /// What all starts of it wrote so far, standard output and error together.

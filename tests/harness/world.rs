@@ -265,7 +265,10 @@ fn alive_tasks() -> usize {
 }
 
 /// A port that nobody listens on, another one with each call.
-fn free_port() -> SocketAddr {
+///
+/// # Panics
+/// When there is none.
+pub fn free_port() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let size = PORTS.end - PORTS.start;
     // Test processes at the same time begin at different places.
