@@ -12,6 +12,6 @@ const url = new URL(location.href);
 url.searchParams.delete('connect_error');
 history.replaceState(null, '', url);
 
-tell({ server, connected: good === 'true' });
+if (server !== '') tell({ server, connected: good === 'true' });
 // What came with words is left to be read.
 if (good === 'true' && quoted === undefined) setTimeout(() => close(), CLOSES_MS);

@@ -2,13 +2,14 @@
 //! connected. How it went is found out by looking at the server: Pomerium says nothing when it went
 //! well, and what the query says can come from anybody.
 
+use std::collections::HashMap;
+
 use askama::Template;
 use axum::{
     extract::{Query, State},
     response::{Html, IntoResponse as _, Response},
 };
 use chat::{event::ServerState, failure::Failure, limits::clip};
-use serde::Deserialize;
 
 use super::{assets, render, sidebar::Connect, visible};
 use crate::{app::AppState, gate::Caller, servers::Known};
@@ -17,12 +18,9 @@ use crate::{app::AppState, gate::Caller, servers::Known};
 const QUOTED_BYTES: usize = 400;
 
 /// What came back with the browser.
-#[derive(Deserialize)]
-pub(crate) struct Back {
-    #[serde(default)]
+struct Back {
     server: String,
     /// Pomerium's words when it could not begin (v0.33, `handler_connect.go`), or anybody's.
-    #[serde(default)]
     connect_error: Option<String>,
 }
 
@@ -30,7 +28,7 @@ pub(crate) struct Back {
 #[template(path = "connected.html")]
 struct Connected {
     version: &'static str,
-    /// As requests name the server.
+    /// As requests name the server; empty when there is no such server.
     key: String,
     title: String,
     words: &'static str,
@@ -44,23 +42,27 @@ struct Connected {
 /// The handler; see the module.
 pub(crate) async fn connected(
     State(app): State<AppState>,
-    Query(back): Query<Back>,
+    Query(mut query): Query<HashMap<String, String>>,
     caller: Caller,
 ) -> Response {
+    let back = Back {
+        server: query.remove("server").unwrap_or_default(),
+        connect_error: query.remove("connect_error"),
+    };
     let looked = app.look(&caller.session, &back.server).await;
     let page = render(&outcome(back, looked));
     Html(page).into_response()
 }
 
 fn outcome(back: Back, looked: Result<Option<Known>, Failure>) -> Connected {
-    let name = visible(&clip(back.server.clone(), QUOTED_BYTES));
+    let name = visible(&clip(back.server, QUOTED_BYTES));
     let quote = back
         .connect_error
         .map(|words| visible(&clip(words, QUOTED_BYTES)))
         .filter(|words| !words.trim().is_empty());
     let mut page = Connected {
         version: assets::version(),
-        key: back.server,
+        key: String::new(),
         title: format!("{name} was not connected"),
         words: "",
         good: false,
@@ -84,6 +86,7 @@ fn outcome(back: Back, looked: Result<Option<Known>, Failure>) -> Connected {
 
 fn judge(page: &mut Connected, known: Known, name: &str) {
     page.good = known.state == ServerState::Ready;
+    page.key.clone_from(&known.route.name);
     let account = known.route.connected;
     match known.state {
         ServerState::Ready if account => {
@@ -180,6 +183,7 @@ mod tests {
         let html = render(&outcome(back(&hostile, None), Ok(None)));
         assert!(!html.contains("<img src=x"));
         assert!(html.contains("There is no such server"));
+        assert!(html.len() < 5_000, "{} bytes", html.len());
     }
 
     #[test]

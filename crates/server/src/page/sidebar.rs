@@ -53,7 +53,7 @@ struct Entry<'a> {
 
 #[derive(Template)]
 #[template(path = "servers.html")]
-struct Servers {
+struct List {
     answers: Answers,
     unlisted: Option<Failure>,
     servers: Vec<Server>,
@@ -168,7 +168,7 @@ pub(super) fn servers_of(app: &App, user: &UserServers) -> String {
 
 fn servers(known: Vec<Known>, unlisted: Option<Failure>, answers: Answers) -> String {
     let servers = known.into_iter().map(server).collect();
-    render(&Servers {
+    render(&List {
         answers,
         unlisted,
         servers,
