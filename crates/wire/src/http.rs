@@ -17,7 +17,7 @@ use ::http::{
 };
 use bytes::Bytes;
 use http_body_util::{BodyDataStream, Full};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsConnector;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
@@ -41,6 +41,9 @@ pub const STREAM_BUFFER_BYTES: usize = 1024 * 1024;
 
 /// Bytes of any other body: more than any answer we take (a tool result has 16 MiB).
 pub const BODY_BYTES: usize = 32 * 1024 * 1024;
+
+/// KiB of bodies that are made into JSON trees at once: a tree takes several times its text.
+const PARSED_KIB: usize = 64 * 1024;
 
 /// How this program names itself to others.
 const AGENT: &str = concat!("toolgate/", env!("CARGO_PKG_VERSION"));
@@ -135,6 +138,8 @@ struct Inner {
     lanes: Lanes,
     model: reqwest::Client,
     tap: Arc<dyn Tap>,
+    /// Room for bodies that are being parsed, KiB.
+    parsing: Arc<Semaphore>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -168,6 +173,7 @@ impl Http {
             lanes,
             model,
             tap,
+            parsing: Arc::new(Semaphore::new(PARSED_KIB)),
             tasks,
             shutdown,
         })))
@@ -189,6 +195,17 @@ impl Http {
     /// Whether the URL's host is one of Pomerium's.
     pub fn is_pomeriums(&self, url: &Url) -> bool {
         self.owner(url) == Some(Owner::Pomerium)
+    }
+
+    /// Waits until there is room to parse a large body; the room is given back when dropped. All
+    /// connections share it.
+    pub(crate) async fn room_to_parse(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let kib = bytes.div_ceil(1024).min(PARSED_KIB);
+        let kib = u32::try_from(kib).ok()?;
+        Arc::clone(&self.0.parsing)
+            .acquire_many_owned(kib)
+            .await
+            .ok()
     }
 
     /// A place in a lane to the URL's host. It is given back when dropped.

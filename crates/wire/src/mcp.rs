@@ -12,6 +12,7 @@ mod ending;
 mod era;
 mod events;
 mod inbox;
+mod json;
 mod legacy;
 mod post;
 mod session;

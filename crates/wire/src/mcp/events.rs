@@ -9,12 +9,12 @@ use chat::{
 };
 use futures_util::{StreamExt, stream::BoxStream};
 use rmcp::transport::streamable_http_client::SseError;
-use serde_json::Value;
 use sse_stream::{Sse, SseStream};
 use thiserror::Error;
 
 use super::{
     inbox::Slot,
+    json,
     trouble::{Kind, Trouble},
     wire::Wire,
 };
@@ -99,16 +99,15 @@ impl Reader {
         else {
             return event;
         };
-        let data = match serde_json::from_str::<Value>(data) {
+        let data = match json::parse(data.as_bytes()) {
             Ok(message) => self
                 .wire
                 .inbox
                 .receive(message, self.request_id.as_deref())
                 .map(|message| message.to_string()),
-            Err(error) => {
+            Err(trouble) => {
                 if self.slot.is_some() {
-                    let trouble = Trouble::unreadable(&error, data.as_bytes())
-                        .with_request_id(self.request_id.clone());
+                    let trouble = trouble.with_request_id(self.request_id.clone());
                     self.wire.report(self.slot.as_ref(), trouble);
                 }
                 None

@@ -18,6 +18,7 @@ use url::Url;
 use super::{
     events::events,
     inbox::Slot,
+    json,
     trouble::{Kind, Rejection, Trouble, excerpt},
     wire::{ACCEPT_STREAM, JSON, Message, SESSION, Wire, WireError, insert_session},
 };
@@ -116,9 +117,9 @@ impl Wire {
             return Err(Trouble::protocol(message).with_request_id(request_id));
         }
         let wire = self.clone();
-        let read = move || match serde_json::from_slice(&body) {
+        let read = move || match json::parse(&body) {
             Ok(message) => wire.deliver(message, request_id.as_deref(), session),
-            Err(error) => Err(Trouble::unreadable(&error, &body).with_request_id(request_id)),
+            Err(trouble) => Err(trouble.with_request_id(request_id)),
         };
         self.reading(bytes, read).await?
     }

@@ -86,6 +86,13 @@ impl Trouble {
         Self::new(Kind::Limit, Failure::new(Layer::Server, message, advice))
     }
 
+    /// An answer of more values than we take.
+    pub(super) fn too_many_values(most: usize) -> Self {
+        let message = format!("the answer has too many values: more than {most}");
+        let advice = "Ask for less, for example with a filter or a limit.";
+        Self::new(Kind::Limit, Failure::new(Layer::Server, message, advice))
+    }
+
     /// An answer that never came.
     pub(super) fn lost(message: impl Into<String>) -> Self {
         Self::new(

@@ -184,7 +184,13 @@ impl Wire {
         if bytes <= READ_ASIDE_BYTES {
             return Ok(read());
         }
-        let reading = self.link.tasks.spawn_blocking(read).await;
+        let room = self.link.http.room_to_parse(bytes).await;
+        let reading = self.link.tasks.spawn_blocking(move || {
+            let read = read();
+            drop(room);
+            read
+        });
+        let reading = reading.await;
         reading.map_err(|_| Trouble::lost("Toolgate failed to read the answer"))
     }
 

@@ -268,17 +268,17 @@ async fn large_results_arrive_and_larger_ones_are_a_limit() {
 /// On a runtime with one thread: what is read on it holds up the ticks.
 #[tokio::test]
 async fn large_results_are_read_aside() {
-    let zeros = "0,".repeat(2 * 1024 * 1024) + "0";
+    let numbers = "0.12345678901234567,".repeat(200_000) + "0";
     let begun = std::time::Instant::now();
-    let read: Value = serde_json::from_str(&format!("[{zeros}]")).unwrap();
+    let read: Value = serde_json::from_str(&format!("[{numbers}]")).unwrap();
     let reading = begun.elapsed();
     drop(read);
     for in_events in [false, true] {
-        let zeros = zeros.clone();
+        let numbers = numbers.clone();
         let connection = connected(move |seen| {
             let id = &seen.body["id"];
             let message = format!(
-                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"structuredContent":[{zeros}]}}}}"#
+                r#"{{"jsonrpc":"2.0","id":{id},"result":{{"structuredContent":[{numbers}]}}}}"#
             );
             async move {
                 if in_events {
