@@ -81,9 +81,9 @@ impl Settings {
 }
 
 impl Context {
-    /// What the model is offered of these catalogs of a user's. What tools say of themselves counts for
-    /// servers that the operator trusts: those that Pomerium names, and of the configuration's
-    /// those that it says so of.
+    /// What the model is offered of these catalogs of a user's. What tools say of themselves
+    /// counts for servers that the operator trusts: those that Pomerium names, and of the
+    /// configuration's those that it says so of.
     pub fn toolbox(&self, subject: &Subject, catalogs: Vec<Arc<Catalog>>) -> Toolbox {
         Toolbox::assemble(catalogs, |target, hints| {
             let hints = if self.servers.trusts_hints(subject, &target.server) {

@@ -167,6 +167,7 @@ where
 #[cfg(test)]
 mod tests {
     use axum::{body::Body, routing::get};
+    use futures_util::StreamExt as _;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     use super::*;
@@ -237,6 +238,32 @@ mod tests {
         ending.finish.cancel();
         let ended = tokio::time::timeout(Duration::from_secs(5), ending.tasks.wait());
         ended.await.expect("the port goes on");
+    }
+
+    #[tokio::test]
+    async fn an_answer_ends_when_its_reader_goes_away() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let gone = CancellationToken::new();
+        let watched = gone.clone();
+        let silent = move || {
+            let guard = watched.clone().drop_guard();
+            let chunks = futures_util::stream::pending::<Result<&str, Infallible>>();
+            let body = Body::from_stream(chunks.inspect(move |_| {
+                let _held = &guard;
+            }));
+            async { body }
+        };
+        let router = Router::new().route("/endless", get(silent));
+        let (tasks, finish) = (TaskTracker::new(), CancellationToken::new());
+        tasks.spawn(serve(listener, router, finish.clone(), Duration::ZERO));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        ask(&mut stream, "/endless").await;
+        assert!(!gone.is_cancelled());
+        drop(stream);
+        let noticed = tokio::time::timeout(Duration::from_secs(5), gone.cancelled());
+        noticed.await.expect("nobody noticed");
+        finish.cancel();
     }
 
     #[tokio::test]
