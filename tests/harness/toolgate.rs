@@ -59,6 +59,11 @@ impl ToolgateProcess {
         }
     }
 
+    /// Where it listens, around Pomerium.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Starts it and waits until it answers; fails if it runs already, or ends.
     pub async fn start(&mut self) {
         self.launch();

@@ -7,6 +7,7 @@ mod look;
 
 mod accounts;
 mod admin;
+mod adversary;
 mod approval;
 mod browser;
 mod deployment;
