@@ -109,6 +109,29 @@ async fn that_a_server_can_be_listed_wakes_no_call_that_waits_for_an_account() {
 }
 
 #[tokio::test]
+async fn a_person_at_the_consent_page_is_left_alone() {
+    let closed = Options {
+        listing: Listing::Closed,
+        ..Options::default()
+    };
+    let world = notes::build(closed).start().await;
+    let ana = world.ana();
+    ana.post("/api/servers", &json!({})).await.expect(200);
+    assert_eq!(server(&ana, "Notes").await["state"], "needs_connect");
+    // A request that Notes refuses would make Pomerium forget what the consent is asked for.
+    let asked = world.standin().requests("notes.localhost");
+    ana.post("/api/servers", &json!({})).await.expect(200);
+    let posted = ana.ask("What were our sales by year?").await;
+    ana.wait_end(&posted.turn).await;
+    assert_eq!(world.standin().requests("notes.localhost"), asked);
+
+    Browser::of(&world, &ana).agree("Ana").await;
+    ana.post("/api/servers", &json!({})).await.expect(200);
+    assert_eq!(server(&ana, "Notes").await["state"], "ready");
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn the_way_back_says_how_it_went_by_looking() {
     let closed = Options {
         listing: Listing::Closed,

@@ -80,6 +80,7 @@ impl Servers {
         // What came of it is said with the servers.
         let _listed = self.list_anew(&user, session).await;
         let names = user.names().into_iter();
+        let names = names.filter(|name| user.awaits_consent(name).is_none());
         let tries = names.map(|name| self.patiently(session, name, scope));
         futures_util::future::join_all(tries).await;
     }
@@ -191,9 +192,11 @@ impl Servers {
         name: String,
         scope: &ConversationId,
     ) -> (String, Result<Connection, ConnectError>) {
-        let before = self
-            .of(&session.subject)
-            .failed_within(&name, FAILED_LATELY);
+        let user = self.of(&session.subject);
+        if let Some(failure) = user.awaits_consent(&name) {
+            return (name, Err(ConnectError::NeedsConnect(failure)));
+        }
+        let before = user.failed_within(&name, FAILED_LATELY);
         let trying = self.patiently(session, name.clone(), scope);
         let result = match before {
             None => trying.await,

@@ -11,6 +11,10 @@ use tokio::sync::watch;
 use url::Url;
 use wire::pomerium::Route;
 
+/// How long Pomerium lets a person be at a consent page. A request that the server refuses
+/// meanwhile makes Pomerium begin anew, and the consent is given in vain.
+const CONSENT: Duration = Duration::from_mins(5);
+
 /// The servers of one user.
 #[derive(Debug, Default)]
 pub struct UserServers {
@@ -141,7 +145,7 @@ impl UserServers {
             let unconnected = known.as_ref().is_none_or(|known| !known.route.connected);
             if let Some(known) = known {
                 known.state = ServerState::NeedsConnect;
-                known.failure = Some(failure.clone());
+                known.failure = Some(known.wanting(failure.clone()));
                 known.failed_at = Some(Instant::now());
             }
             let wanted = Wanted {
@@ -167,6 +171,16 @@ impl UserServers {
         let known = state.servers.get(server)?;
         let lately = known.failed_at.is_some_and(|at| at.elapsed() < life);
         known.failure.clone().filter(|_| lately)
+    }
+
+    /// Why the server wants an account, if it was asked a moment ago and Pomerium says that none is
+    /// connected: the person may be at its consent page just now.
+    pub(super) fn awaits_consent(&self, server: &str) -> Option<Failure> {
+        let state = self.state();
+        let known = state.servers.get(server)?;
+        let lately = known.failed_at.is_some_and(|at| at.elapsed() < CONSENT);
+        let awaits = known.state == ServerState::NeedsConnect && !known.route.connected && lately;
+        known.failure.clone().filter(|_| awaits)
     }
 
     pub(super) fn names(&self) -> Vec<String> {
@@ -218,7 +232,10 @@ impl UserServers {
             };
             let (to, failure) = match wanted {
                 None => (ServerState::Ready, None),
-                Some(wanted) => (ServerState::NeedsConnect, Some(wanted.failure)),
+                Some(wanted) => {
+                    let failure = known.wanting(wanted.failure);
+                    (ServerState::NeedsConnect, Some(failure))
+                }
             };
             let before = known.catalog.as_ref();
             let same = known.state == to && before.is_some_and(|it| it.hash == catalog.hash);
@@ -236,8 +253,14 @@ impl UserServers {
     /// The server was tried in vain.
     pub(super) fn fail(&self, server: &str, to: ServerState, failure: Failure) {
         self.edit(server, |known| {
+            known.failure = Some(match to {
+                ServerState::NeedsConnect => known.wanting(failure),
+                ServerState::Connecting
+                | ServerState::Ready
+                | ServerState::Forbidden
+                | ServerState::Unavailable => failure,
+            });
             known.state = to;
-            known.failure = Some(failure);
             known.failed_at = Some(Instant::now());
             true
         });
@@ -307,6 +330,19 @@ impl Known {
             failed_at: None,
             catalog: None,
             denied: BTreeMap::new(),
+        }
+    }
+
+    /// What a server that wants an account says, with what helps when Pomerium has one: it keeps
+    /// an account that the server no longer takes, and its /connect then has nothing to do.
+    fn wanting(&self, failure: Failure) -> Failure {
+        if !self.route.connected {
+            return failure;
+        }
+        Failure {
+            message: "the server does not take the account that Pomerium holds for you".to_owned(),
+            advice: "Disconnect the account, then connect it again.".to_owned(),
+            ..failure
         }
     }
 }

@@ -141,3 +141,29 @@ fn a_denied_tool_is_remembered_until_it_is_let_through() {
     user.denied(NOTES, "add", failure());
     assert!(denied(&user).is_empty());
 }
+
+#[test]
+fn a_person_at_the_consent_page_is_not_disturbed() {
+    let user = UserServers::default();
+    user.list(vec![route(Account::None)]);
+    assert_eq!(user.awaits_consent(NOTES), None, "it was not tried yet");
+    user.fail(NOTES, ServerState::Unavailable, failure());
+    assert_eq!(user.awaits_consent(NOTES), None);
+    user.fail(NOTES, ServerState::NeedsConnect, failure());
+    assert_eq!(user.awaits_consent(NOTES), Some(failure()));
+    user.list(vec![route(Account::Connected)]);
+    assert_eq!(user.awaits_consent(NOTES), None, "the consent was given");
+}
+
+#[test]
+fn an_account_that_is_not_taken_any_more_has_to_be_disconnected_first() {
+    let user = listed(Account::Connected);
+    let told = || user.get(NOTES).unwrap().failure.unwrap();
+    user.want(NOTES, failure());
+    assert!(told().advice.starts_with("Disconnect"), "{:?}", told());
+    user.fail(NOTES, ServerState::NeedsConnect, failure());
+    assert!(told().advice.starts_with("Disconnect"), "{:?}", told());
+    user.list(vec![route(Account::None)]);
+    user.offer(NOTES, catalog());
+    assert_eq!(told(), failure());
+}
