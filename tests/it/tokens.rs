@@ -292,8 +292,8 @@ async fn a_question_answered_elsewhere_runs_with_a_token_from_there() {
     let answered_with = phone.answer(&posted.turn, question, &Answer::Approve).await;
     assert_eq!(answered_with.status, 202, "{}", answered_with.body);
     // The phone shows the conversation, as it must have to answer in it.
-    let mut page = phone.page_stream(&posted.conversation).await;
-    let page = page.rest();
+    let mut stream = phone.page_stream(&posted.conversation).await;
+    let page = stream.rest();
     let ended = phone.wait_end(&posted.turn);
     let transcript = tokio::select! {
         _ = page => panic!("the phone's page was ended"),
@@ -301,6 +301,8 @@ async fn a_question_answered_elsewhere_runs_with_a_token_from_there() {
     };
     assert!(answered(&transcript), "{transcript:#?}");
     assert_eq!(world.journal().with("elsewhere").len(), 1);
+    // What of it is unread would keep its connection.
+    drop(stream);
     world.finish().await;
 }
 
