@@ -1,6 +1,9 @@
 use std::time::{Duration, Instant};
 
+use ::http::{HeaderMap, StatusCode};
+
 use super::*;
+use crate::http::Sent;
 
 struct Refused {
     status: u16,
