@@ -139,8 +139,6 @@ impl Rejection<'_> {
     }
 
     fn server_error(&self) -> Verdict {
-        let message = self.says("the server could not be reached");
-        let advice = "Check that the server is up, then try again.";
         let text = String::from_utf8_lossy(self.body);
         let never_reached = [
             "remote_connection_failure",
@@ -149,7 +147,15 @@ impl Rejection<'_> {
         ];
         let refused = self.status == StatusCode::SERVICE_UNAVAILABLE
             && never_reached.iter().any(|reason| text.contains(reason));
-        // The proxy's own 502: the server wants credentials and none could be found.
+        if refused {
+            return (
+                Kind::Unreachable,
+                self.led_to,
+                self.says("the server could not be reached"),
+                "Check that the server is up, then try again.",
+            );
+        }
+        // Pomerium's own 502 (v0.33, `extproc/server.go`).
         let no_credentials = self.led_to == Layer::Pomerium
             && self.status == StatusCode::BAD_GATEWAY
             && self.body.is_empty()
@@ -157,8 +163,15 @@ impl Rejection<'_> {
                 .headers
                 .get(header::CACHE_CONTROL)
                 .is_some_and(|value| value == "no-store");
-        if refused || no_credentials {
-            return (Kind::Unreachable, self.led_to, message, advice);
+        if no_credentials {
+            let message = "the server refused the request for want of credentials, and Pomerium \
+                           had none to give";
+            return (
+                Kind::Unreachable,
+                Layer::Pomerium,
+                self.says(message),
+                NO_CREDENTIALS,
+            );
         }
         if matches!(self.status.as_u16(), 502..=504) {
             return (
@@ -234,6 +247,12 @@ impl Rejection<'_> {
         Some(id.to_str().ok()?.to_owned())
     }
 }
+
+const NO_CREDENTIALS: &str =
+    "If the server wants an account, ask the operator for `mcp.server.upstream_oauth2` (or \
+     `authorization_server_url`) on its route; if it verifies Pomerium's assertion, for \
+     `pass_identity_headers: true`. Otherwise try again in a moment: Pomerium answers the same \
+     when it cannot read its tokens.";
 
 /// Kind, layer, message, advice.
 type Verdict = (Kind, Layer, String, &'static str);

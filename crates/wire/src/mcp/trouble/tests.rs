@@ -162,6 +162,29 @@ fn a_server_of_the_operators_is_not_pomerium() {
 }
 
 #[test]
+fn a_server_that_pomerium_has_no_credentials_for_is_not_called_down() {
+    let refused = Refused {
+        status: 502,
+        headers: &[("cache-control", "no-store")],
+        body: "",
+    };
+    let failure = judge(&refused, InSession::No).failure;
+    assert!(
+        failure.message.contains("want of credentials"),
+        "{failure:?}"
+    );
+    assert!(!failure.message.contains("reached"), "{failure:?}");
+    for setting in [
+        "upstream_oauth2",
+        "authorization_server_url",
+        "pass_identity_headers: true",
+        "try again",
+    ] {
+        assert!(failure.advice.contains(setting), "{failure:?}");
+    }
+}
+
+#[test]
 fn sizes_are_told_of_what_is_too_large() {
     let refused = Refused {
         status: 413,
