@@ -24,6 +24,7 @@ mod notes;
 mod programs;
 mod readers;
 mod recovery;
+mod route_cut;
 mod server_calls;
 mod servers;
 mod standalone;

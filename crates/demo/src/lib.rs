@@ -7,4 +7,4 @@ pub mod pomerium;
 
 mod system;
 
-pub use system::{Demo, Error, Options, Port, Server};
+pub use system::{Answers, Demo, Error, Options, Port, Server};

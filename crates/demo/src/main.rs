@@ -12,7 +12,7 @@ use std::{
 
 use clap::Parser;
 use demo::{
-    Demo, Error, Options, Port, Server, model, notes,
+    Answers, Demo, Error, Options, Port, Server, model, notes,
     pomerium::{self, AuditSink, DemoUser},
 };
 use server::config::{KEYS, Layered, Source as _};
@@ -68,6 +68,10 @@ struct Arguments {
     /// Lets Notes not even list its tools before an account is connected.
     #[arg(long)]
     closed_notes: bool,
+    /// Leaves `timeout: 0s` and `idle_timeout: 0s` off Toolgate's route: Pomerium cuts every answer
+    /// after 30 s then, and Toolgate says so.
+    #[arg(long)]
+    cut_answers: bool,
     /// The pause between two words of the scripted model, milliseconds.
     #[arg(long, default_value_t = 30)]
     delay: u64,
@@ -142,6 +146,11 @@ fn options(arguments: Arguments) -> Options {
         rules: vec![DENIED_TOOL.to_owned()],
         notes: Some(notes),
         notes_rules: vec![DENIED_SERVER.to_owned()],
+        answers: if arguments.cut_answers {
+            Answers::Cut
+        } else {
+            Answers::Whole
+        },
         ..Options::default()
     }
 }

@@ -25,7 +25,7 @@ use server::config::{Config, ConfigError};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use self::options::{Options, Port, Server};
+pub use self::options::{Answers, Options, Port, Server};
 use self::{
     data::Data,
     parts::{Ended, Part},
@@ -146,6 +146,7 @@ impl Demo {
                 client: notes.client(),
                 rules: &options.notes_rules,
             }),
+            answers: options.answers,
         };
         let standin = Standin::start(
             pomerium::Options {

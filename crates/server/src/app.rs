@@ -3,7 +3,10 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use axum::extract::FromRef;
-use chat::{failure::Failure, ids::ConversationId};
+use chat::{
+    failure::Failure,
+    ids::{ConversationId, Subject},
+};
 use store::{OpenError, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
@@ -178,9 +181,9 @@ impl App {
     }
 
     /// Whether Toolgate's route in Pomerium seems to cut what takes longer than 30 s, for want of
-    /// `timeout: 0s`.
-    pub fn route_is_cut(&self) -> bool {
-        self.streams.cuts.route_is_cut()
+    /// `timeout: 0s`, as far as this person is to know.
+    pub fn route_is_cut(&self, for_whom: &Subject) -> bool {
+        self.streams.cuts.route_is_cut(for_whom)
     }
 
     /// Tries every server of a session's user, for somebody who looks at them.

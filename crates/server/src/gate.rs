@@ -55,12 +55,15 @@ pub(crate) async fn identify(
             let sessions = &app.context.sessions;
             let session = sessions.receive(&person.subject, &person.sid, token);
             let caller = Caller { person, session };
-            let session = Arc::clone(&caller.session);
+            let watch = match &app.authority {
+                Authority::Local => None,
+                Authority::Pomerium(_) => Some(app.streams.cuts.watch(&caller.session, began)),
+            };
             request.extensions_mut().insert(caller);
             let response = next.run(request).await;
-            match &app.authority {
-                Authority::Local => response,
-                Authority::Pomerium(_) => app.streams.cuts.watch(response, &session, began),
+            match watch {
+                Some(watch) => watch.answered(response),
+                None => response,
             }
         }
         Err(problem) if is_api_of_openai(&request) => problem.for_program(&app.public_url).openai(),

@@ -136,7 +136,7 @@ async fn page(
             .unwrap_or_default(),
         after: after.unwrap_or_default(),
         conversations: sidebar::conversations(&marked, id),
-        servers: sidebar::servers_of(app, &servers),
+        servers: sidebar::servers_of(app, subject, &servers),
         turns: turns_html(app, turns, servers.all()).await?,
         message_bytes: chat::limits::MESSAGE_BYTES,
     });

@@ -43,6 +43,18 @@ pub struct Options {
     pub notes: Option<notes::Options>,
     /// Rules for Notes' route beside its own, as [`Self::rules`].
     pub notes_rules: Vec<String>,
+    /// How long the stand-in lets Toolgate answer.
+    pub answers: Answers,
+}
+
+/// How long Pomerium lets an upstream answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// As long as it takes: the route has `timeout: 0s` and `idle_timeout: 0s`.
+    #[default]
+    Whole,
+    /// 30 s, as on a route that says nothing of it.
+    Cut,
 }
 
 /// An MCP server that the stand-in has a route to, for everybody at example.com.
@@ -124,6 +136,7 @@ impl fmt::Debug for Options {
             .field("rules", &self.rules)
             .field("notes", &self.notes)
             .field("notes_rules", &self.notes_rules)
+            .field("answers", &self.answers)
             .finish()
     }
 }

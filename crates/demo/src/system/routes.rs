@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, net::SocketAddr};
 
-use super::options::Server;
+use super::options::{Answers, Server};
 use crate::notes;
 
 /// The host of northwind's route.
@@ -11,6 +11,9 @@ pub(super) const DATABASE_HOST: &str = "db.localhost";
 const NOTES_HOST: &str = "notes.localhost";
 /// Where Pomerium wants to be sent back to from an upstream's authorization server.
 const CALLBACK_PATH: &str = "/.pomerium/mcp/client/oauth/callback";
+
+/// Answers stream for as long as they take.
+const TIMEOUTS: &str = "    timeout: 0s\n    idle_timeout: 0s\n";
 
 /// Where the routes lead.
 pub(super) struct Routes<'a> {
@@ -26,6 +29,8 @@ pub(super) struct Routes<'a> {
     pub(super) rules: &'a [String],
     /// Notes, if it is there.
     pub(super) notes: Option<NotesRoute<'a>>,
+    /// How long Toolgate may answer.
+    pub(super) answers: Answers,
 }
 
 /// What the route to Notes needs.
@@ -47,6 +52,7 @@ impl Routes<'_> {
             servers,
             rules,
             notes,
+            answers,
         } = self;
         let port = page.port();
         let mut yaml = format!(
@@ -60,10 +66,7 @@ routes:
     name: Toolgate
     mcp: {{client: {{}}}}
     pass_identity_headers: true
-    # Answers stream for as long as they take.
-    timeout: 0s
-    idle_timeout: 0s
-    preserve_host_header: true
+{timeouts}    preserve_host_header: true
     policy:
       - allow: {{or: [{{domain: {{is: example.com}}}}]}}
   - from: http://{DATABASE_HOST}:{port}
@@ -77,6 +80,10 @@ routes:
       - allow: {{or: [{{domain: {{is: example.com}}}}]}}
 ",
             chat = super::CHAT_HOST,
+            timeouts = match answers {
+                Answers::Whole => TIMEOUTS,
+                Answers::Cut => "",
+            },
         );
         add_rules(&mut yaml, rules);
         if let Some(notes) = notes {

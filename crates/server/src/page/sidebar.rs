@@ -4,7 +4,7 @@ use askama::Template;
 use chat::{
     event::{ParkReason, ServerState},
     failure::Failure,
-    ids::ConversationId,
+    ids::{ConversationId, Subject},
     limits::clip,
     tool::BrokenTool,
     transcript::{CallState, Transcript},
@@ -157,8 +157,8 @@ pub(super) enum Answers {
 }
 
 /// The user's servers and how they are.
-pub(super) fn servers_of(app: &App, user: &UserServers) -> String {
-    let answers = if app.route_is_cut() {
+pub(super) fn servers_of(app: &App, subject: &Subject, user: &UserServers) -> String {
+    let answers = if app.route_is_cut(subject) {
         Answers::Cut
     } else {
         Answers::Whole

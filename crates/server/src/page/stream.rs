@@ -259,7 +259,7 @@ impl Reader {
 
     fn send_servers(&mut self) {
         self.server_changes.mark_unchanged();
-        let html = sidebar::servers_of(&self.app, &self.servers);
+        let html = sidebar::servers_of(&self.app, &self.caller.person.subject, &self.servers);
         self.ready.push_back(Patch::replace(SERVERS, html).frame());
     }
 }

@@ -2,7 +2,8 @@
 //! ends after 30 s, and all that a person sees is a page that keeps coming back.
 //!
 //! Somebody may close a page at just that moment. So it takes two in a row of one session, and a
-//! stream that lives longer proves the opposite.
+//! stream that lives longer proves the opposite. Whoever it happened to is told; when it happened to
+//! two people, everybody is.
 
 use std::{
     collections::HashMap,
@@ -35,8 +36,11 @@ const BELIEVED: Duration = Duration::from_mins(10);
 /// The least time between two lines of the log.
 const SAID_EVERY: Duration = Duration::from_mins(1);
 
-/// Sessions whose last stream was cut; more are forgotten together.
+/// Sessions whose last stream was cut, and people whose streams are; more are forgotten together.
 const SESSIONS: usize = 1024;
+
+/// The people it has to happen to before it is the route's fault and not that of a proxy of theirs.
+const PEOPLE: usize = 2;
 
 /// What is known of cuts.
 #[derive(Clone, Debug, Default)]
@@ -46,8 +50,8 @@ pub(crate) struct Cuts(Arc<Mutex<Seen>>);
 struct Seen {
     /// How many streams of a session were cut in a row.
     in_a_row: HashMap<(Subject, Sid), u32>,
-    /// When enough were.
-    cut: Option<Instant>,
+    /// When enough were, of each person.
+    cut: HashMap<Subject, Instant>,
     said: Option<Instant>,
 }
 
@@ -61,37 +65,37 @@ enum Ended {
 }
 
 impl Cuts {
-    /// Whether Toolgate's route seems to cut what takes longer than 30 s.
-    pub(crate) fn route_is_cut(&self) -> bool {
-        let cut = self.seen().cut;
-        cut.is_some_and(|at| at.elapsed() < BELIEVED)
+    /// Whether Toolgate's route seems to cut what takes longer than 30 s, as far as this person is
+    /// to know.
+    pub(crate) fn route_is_cut(&self, for_whom: &Subject) -> bool {
+        let seen = self.seen();
+        let believed = seen.cut.iter().filter(|(_, at)| at.elapsed() < BELIEVED);
+        let mut people = 0;
+        for (subject, _) in believed {
+            people += 1;
+            if subject == for_whom || people >= PEOPLE {
+                return true;
+            }
+        }
+        false
     }
 
-    /// The response, watched if it is a stream; its request began at `began`.
-    pub(crate) fn watch(&self, response: Response, session: &Session, began: Instant) -> Response {
-        let kind = response.headers().get(header::CONTENT_TYPE);
-        let stream = HeaderValue::from_static("text/event-stream");
-        if kind != Some(&stream) {
-            return response;
-        }
-        let of = Watch {
+    /// Watches a request of the session that began at `began`.
+    pub(crate) fn watch(&self, session: &Session, began: Instant) -> Watch {
+        Watch {
             cuts: self.clone(),
             session: (session.subject.clone(), session.sid.clone()),
             began,
             ended: Ended::Broken,
-        };
-        response.map(|body| {
-            let body = body.into_data_stream();
-            Body::from_stream(Watched { body, of })
-        })
+        }
     }
 
-    /// Takes note of a stream that lived so long.
+    /// Takes note of a request that took so long.
     fn note(&self, session: &(Subject, Sid), lived: Duration, ended: Ended) {
         let mut seen = self.seen();
         if lived > PROVES_NONE {
             seen.in_a_row.clear();
-            seen.cut = None;
+            seen.cut.clear();
             return;
         }
         if ended == Ended::Itself || !ROUTE_CUT.contains(&lived) {
@@ -105,7 +109,10 @@ impl Cuts {
         if *count < IN_A_ROW {
             return;
         }
-        seen.cut = Some(Instant::now());
+        if seen.cut.len() >= SESSIONS {
+            seen.cut.clear();
+        }
+        seen.cut.insert(session.0.clone(), Instant::now());
         if seen.said.is_none_or(|at| at.elapsed() >= SAID_EVERY) {
             seen.said = Some(Instant::now());
             tracing::warn!(
@@ -120,12 +127,28 @@ impl Cuts {
     }
 }
 
-/// Notes how a stream ended when it is dropped.
-struct Watch {
+/// Notes how a request ended when it is dropped: also before there is an answer.
+pub(crate) struct Watch {
     cuts: Cuts,
     session: (Subject, Sid),
     began: Instant,
     ended: Ended,
+}
+
+impl Watch {
+    /// The answer is there. A stream is watched to its end; anything else is sent at once.
+    pub(crate) fn answered(mut self, response: Response) -> Response {
+        let kind = response.headers().get(header::CONTENT_TYPE);
+        let stream = HeaderValue::from_static("text/event-stream");
+        if kind != Some(&stream) {
+            self.ended = Ended::Itself;
+            return response;
+        }
+        response.map(|body| {
+            let body = body.into_data_stream();
+            Body::from_stream(Watched { body, of: self })
+        })
+    }
 }
 
 impl Drop for Watch {
@@ -160,6 +183,10 @@ mod tests {
 
     const CUT: Duration = Duration::from_millis(30_100);
 
+    fn is_cut(cuts: &Cuts, subject: &str) -> bool {
+        cuts.route_is_cut(&Subject::from(subject))
+    }
+
     fn of(subject: &str) -> (Subject, Sid) {
         (Subject::from(subject), Sid::from("s"))
     }
@@ -175,10 +202,22 @@ mod tests {
             ("ana", CUT, Ended::Itself),
         ] {
             cuts.note(&of(session), lived, ended);
-            assert!(!cuts.route_is_cut(), "{session} {lived:?} {ended:?}");
+            assert!(!is_cut(&cuts, "ana"), "{session} {lived:?} {ended:?}");
         }
         cuts.note(&of("ana"), CUT, Ended::Broken);
-        assert!(cuts.route_is_cut());
+        assert!(is_cut(&cuts, "ana"));
+    }
+
+    #[test]
+    fn nobody_is_told_what_happened_to_one_other_person() {
+        let cuts = Cuts::default();
+        for subject in ["ben", "cem"] {
+            assert!(!is_cut(&cuts, "ana"), "before {subject}");
+            cuts.note(&of(subject), CUT, Ended::Broken);
+            cuts.note(&of(subject), CUT, Ended::Broken);
+            assert!(is_cut(&cuts, subject));
+        }
+        assert!(is_cut(&cuts, "ana"));
     }
 
     #[test]
@@ -187,9 +226,9 @@ mod tests {
         cuts.note(&of("ana"), CUT, Ended::Broken);
         cuts.note(&of("ana"), CUT, Ended::Broken);
         cuts.note(&of("ben"), Duration::from_secs(36), Ended::Broken);
-        assert!(!cuts.route_is_cut());
+        assert!(!is_cut(&cuts, "ana"));
         cuts.note(&of("ana"), CUT, Ended::Broken);
-        assert!(!cuts.route_is_cut(), "it begins anew");
+        assert!(!is_cut(&cuts, "ana"), "it begins anew");
     }
 
     #[test]
@@ -210,16 +249,17 @@ mod tests {
             let mut answer = Response::new(Body::from("data: x\n\n"));
             let kind = HeaderValue::from_static(kind);
             answer.headers_mut().insert(header::CONTENT_TYPE, kind);
-            cuts.watch(answer, &session, began)
+            cuts.watch(&session, began).answered(answer)
         };
         for _ in 0..2 {
             drop(answer("application/json"));
             let whole = axum::body::to_bytes(answer("text/event-stream").into_body(), 100);
             assert_eq!(whole.await.unwrap(), "data: x\n\n");
         }
-        assert!(!cuts.route_is_cut());
+        assert!(!is_cut(&cuts, "ana"));
         drop(answer("text/event-stream"));
-        drop(answer("text/event-stream"));
-        assert!(cuts.route_is_cut());
+        // The other was broken off before there was an answer.
+        drop(cuts.watch(&session, began));
+        assert!(is_cut(&cuts, "ana"));
     }
 }
