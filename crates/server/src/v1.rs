@@ -63,7 +63,7 @@ pub(crate) async fn method_not_allowed() -> Response {
 }
 
 async fn complete(app: &App, caller: &Caller, request: Request) -> Result<Response, Problem> {
-    let ChatRequest { post, streaming } = request::read(request).await?;
+    let ChatRequest { post, streaming } = request::read(request, &app.context.tasks).await?;
     let turn = app.turns.post_api(&caller.session, post).await?;
     let id = turn.running.turn.clone();
     let answered = match streaming {

@@ -1,5 +1,7 @@
 //! A chat completion request: what of it is taken, what passes on, and what is refused.
 
+use std::collections::BTreeSet;
+
 use axum::{extract::Request, http::StatusCode};
 use chat::{
     event::JsonObject,
@@ -9,6 +11,7 @@ use chat::{
 };
 use futures_util::StreamExt as _;
 use serde_json::Value;
+use tokio_util::task::TaskTracker;
 
 use crate::{error::Problem, turns::ApiPost};
 
@@ -21,6 +24,19 @@ const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Values of a request: parsed, each takes some 100 bytes, however short it is written.
 const BODY_VALUES: usize = 250_000;
+
+/// Bytes up to which a request is parsed where it was read: that takes about a millisecond. A larger
+/// one would keep everybody waiting whom the thread serves.
+const PARSED_AT_ONCE: usize = 256 * 1024;
+
+/// Calls of one message: as many as OpenAI takes functions.
+const CALLS: usize = 128;
+
+/// Calls that are named when their results are missing.
+const NAMED: usize = 5;
+
+/// Bytes of each of their ids that are shown.
+const NAMED_BYTES: usize = 64;
 
 /// Bytes of a model's id.
 const MODEL_BYTES: usize = 256;
@@ -64,11 +80,11 @@ pub(super) struct StreamOptions {
     pub(super) include_usage: bool,
 }
 
-/// Reads the request.
+/// Reads the request; `tasks` tracks the parsing of a large one.
 ///
 /// # Errors
 /// What is wrong with it, or not supported yet.
-pub(super) async fn read(request: Request) -> Result<ChatRequest, Problem> {
+pub(super) async fn read(request: Request, tasks: &TaskTracker) -> Result<ChatRequest, Problem> {
     let mut pieces = request.into_body().into_data_stream();
     let (mut body, mut length) = (Vec::new(), 0);
     while let Some(piece) = pieces.next().await {
@@ -83,7 +99,13 @@ pub(super) async fn read(request: Request) -> Result<ChatRequest, Problem> {
     if length > BODY_BYTES {
         return Err(too_large(&format!("{} MiB", BODY_BYTES >> 20)));
     }
-    parse(&body)
+    if body.len() <= PARSED_AT_ONCE {
+        return parse(&body);
+    }
+    let parsing = tasks.spawn_blocking(move || parse(&body));
+    parsing
+        .await
+        .unwrap_or_else(|error| Err(Problem::internal(&error)))
 }
 
 fn parse(body: &[u8]) -> Result<ChatRequest, Problem> {
@@ -235,45 +257,52 @@ fn messages(messages: Option<Value>) -> Result<Vec<JsonObject>, Problem> {
 /// Every call of an assistant message needs one result, directly after it: endpoints refuse what
 /// has not, some with a 500. The words are OpenAI's own.
 fn check_pairs(messages: &[JsonObject]) -> Result<(), Problem> {
-    let mut open: Vec<&str> = Vec::new();
+    let mut open: BTreeSet<&str> = BTreeSet::new();
     for (at, message) in messages.iter().enumerate() {
         if role(message) == "tool" {
             let id = message.get("tool_call_id").and_then(Value::as_str);
-            let found = open.iter().position(|open| Some(*open) == id);
-            let Some(found) = found else {
+            if !id.is_some_and(|id| open.remove(id)) {
                 return Err(Problem::bad_request(format!(
                     "messages[{at}]: messages with role 'tool' must be a response to a preceding \
                      message with 'tool_calls'."
                 )));
-            };
-            open.swap_remove(found);
+            }
             continue;
         }
         refuse_unanswered(&open)?;
         let calls = message.get("tool_calls").and_then(Value::as_array);
+        if calls.is_some_and(|calls| calls.len() > CALLS) {
+            return Err(Problem::bad_request(format!(
+                "messages[{at}].tool_calls: a message may have at most {CALLS} calls."
+            )));
+        }
         for call in calls.into_iter().flatten() {
             let id = call.get("id").and_then(Value::as_str);
-            match id.filter(|id| !open.contains(id)) {
-                Some(id) => open.push(id),
-                None => {
-                    return Err(Problem::bad_request(format!(
-                        "messages[{at}].tool_calls: every call needs an `id` of its own."
-                    )));
-                }
+            if !id.is_some_and(|id| open.insert(id)) {
+                return Err(Problem::bad_request(format!(
+                    "messages[{at}].tool_calls: every call needs an `id` of its own."
+                )));
             }
         }
     }
     refuse_unanswered(&open)
 }
 
-fn refuse_unanswered(open: &[&str]) -> Result<(), Problem> {
+fn refuse_unanswered(open: &BTreeSet<&str>) -> Result<(), Problem> {
     if open.is_empty() {
         return Ok(());
+    }
+    let named = open.iter().take(NAMED);
+    let mut ids: Vec<String> = named
+        .map(|id| limits::clip((*id).to_owned(), NAMED_BYTES))
+        .collect();
+    if open.len() > NAMED {
+        ids.push(format!("and {} more", open.len() - NAMED));
     }
     Err(Problem::bad_request(format!(
         "An assistant message with 'tool_calls' must be followed by tool messages responding to \
          each 'tool_call_id'. The following tool_call_ids did not have response messages: {}.",
-        open.join(", ")
+        ids.join(", ")
     )))
 }
 

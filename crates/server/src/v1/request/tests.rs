@@ -159,6 +159,43 @@ fn a_call_without_its_result_is_refused_in_openai_s_words() {
     }
 }
 
+/// The calls of one message.
+fn calls(count: usize) -> Value {
+    let calls: Vec<Value> = (0..count)
+        .map(|call| json!({ "id": format!("{call:06}{}", "x".repeat(100)) }))
+        .collect();
+    json!({ "role": "assistant", "tool_calls": calls })
+}
+
+#[test]
+fn calls_without_number_are_refused_at_once_and_not_repeated() {
+    let many = with_messages(&json!([calls(80_000)])).to_string();
+    let begun = std::time::Instant::now();
+    let problem = parse(many.as_bytes()).unwrap_err();
+    assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+    let message = &problem.failure.message;
+    assert!(message.contains("at most 128 calls"), "{message}");
+
+    let message = refusal(&with_messages(&json!([calls(CALLS)])));
+    assert!(message.contains(": 000000xx"), "{message}");
+    assert!(message.ends_with(", and 123 more."), "{message}");
+    assert!(message.len() < 700, "{message}");
+}
+
+#[tokio::test]
+async fn a_large_request_is_parsed_where_it_keeps_nobody_waiting() {
+    let tasks = TaskTracker::new();
+    for (bytes, aside) in [(10, false), (PARSED_AT_ONCE, true)] {
+        let body = asking(&json!({ "padding": "x".repeat(bytes) })).to_string();
+        let mut reading = std::pin::pin!(read(Request::new(body.into()), &tasks));
+        let at_once = futures_util::poll!(&mut reading).is_ready();
+        assert_eq!(at_once, !aside, "{bytes} bytes");
+        if aside {
+            assert!(reading.await.is_ok());
+        }
+    }
+}
+
 #[test]
 fn a_bomb_of_little_values_is_not_built() {
     let bomb = format!("{{\"messages\":[{}0]}}", "[],".repeat(BODY_VALUES));
