@@ -72,6 +72,23 @@ impl Route {
     }
 }
 
+/// What a person is told when Pomerium answers with a status of its own for a device or a client
+/// certificate that policy wants (v0.33, `internal/httputil/httputil.go`: 450, 495), or its like
+/// (496, of other proxies). None for every other status.
+pub fn wants_certificate(status: StatusCode) -> Option<Failure> {
+    let code = status.as_u16();
+    if !matches!(code, 450 | 495 | 496) {
+        return None;
+    }
+    let message = format!(
+        "Pomerium wants a device or client certificate that this session has not shown ({code})"
+    );
+    let advice = "Sign in again from a device that is registered with Pomerium. A client \
+                  certificate is not passed on by Toolgate: where the policy of a route wants \
+                  one, ask the operator.";
+    Some(Failure::new(Layer::Pomerium, message, advice).with_status(code))
+}
+
 /// Why Pomerium did not list its servers.
 #[derive(Clone, Debug, Error)]
 pub enum RoutesError {
@@ -246,6 +263,9 @@ fn unreachable(error: HttpError) -> RoutesError {
 }
 
 fn refused(status: StatusCode, request_id: Option<String>) -> RoutesError {
+    if let Some(failure) = wants_certificate(status) {
+        return RoutesError::Unavailable(failure.with_request_id(request_id));
+    }
     let stale = status == StatusCode::UNAUTHORIZED;
     let (message, advice) = match status {
         StatusCode::UNAUTHORIZED => (
@@ -412,6 +432,23 @@ mod tests {
             assert!(!error.failure().advice.is_empty());
             assert_eq!(error.failure().status, Some(status));
         }
+    }
+
+    #[test]
+    fn a_missing_certificate_is_named_and_no_failure_of_pomeriums() {
+        for status in [450, 495, 496] {
+            let error = refused(StatusCode::from_u16(status).unwrap(), Some("r".to_owned()));
+            assert!(matches!(&error, RoutesError::Unavailable(_)), "{status}");
+            let failure = error.failure();
+            assert!(
+                failure.message.contains("device or client certificate"),
+                "{failure:?}"
+            );
+            assert!(failure.advice.contains("registered"), "{failure:?}");
+            assert_eq!(failure.status, Some(status));
+            assert_eq!(failure.request_id.as_deref(), Some("r"));
+        }
+        assert_eq!(wants_certificate(StatusCode::FORBIDDEN), None);
     }
 
     /// Whom each exchange was recorded for.

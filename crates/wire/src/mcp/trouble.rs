@@ -177,6 +177,7 @@ const CUT_BY_ROUTE: &str = "Pomerium cuts this server's answers after 30 seconds
                             0.32.";
 const ASK_POLICY: &str =
     "Ask whoever runs the route for access; the request id leads them to the decision.";
+const ASK_SERVER: &str = "Ask whoever runs the server for access.";
 const TRY_AGAIN: &str = "Try again.";
 const CHECK_FIRST: &str = "The call may have had its effect: check before repeating it.";
 

@@ -4,8 +4,11 @@ use ::http::{HeaderMap, StatusCode, header};
 use chat::failure::{Failure, Layer};
 use serde_json::Value;
 
-use super::{ASK_POLICY, CHECK_FIRST, Kind, TRY_AGAIN, Trouble, excerpt};
-use crate::{http::Sent, pomerium::ROUTE_CUT};
+use super::{ASK_POLICY, ASK_SERVER, CHECK_FIRST, Kind, TRY_AGAIN, Trouble, excerpt};
+use crate::{
+    http::Sent,
+    pomerium::{ROUTE_CUT, wants_certificate},
+};
 
 /// An HTTP answer that is no success.
 pub(in crate::mcp) struct Rejection<'a> {
@@ -31,14 +34,14 @@ impl Rejection<'_> {
     }
 
     fn verdict(&self) -> Trouble {
+        // Only Pomerium's own answer means that; another server's is a status like any other.
+        let certificate = wants_certificate(self.status);
+        if let Some(failure) = certificate.filter(|_| self.led_to == Layer::Pomerium) {
+            return Trouble::new(Kind::Denied, failure.with_request_id(self.request_id()));
+        }
         let (kind, layer, message, advice) = match self.status.as_u16() {
             401 => self.unauthorized(),
-            403 => (
-                Kind::Denied,
-                self.layer(),
-                self.says("access is refused"),
-                ASK_POLICY,
-            ),
+            403 => self.forbidden(),
             413 => self.too_large(),
             404 if self.in_session => (
                 Kind::SessionGone,
@@ -97,6 +100,16 @@ impl Rejection<'_> {
         )
     }
 
+    fn forbidden(&self) -> Verdict {
+        let layer = self.layer();
+        let (what, advice) = if layer == Layer::Pomerium {
+            ("policy denies this", ASK_POLICY)
+        } else {
+            ("the server refuses this", ASK_SERVER)
+        };
+        (Kind::Denied, layer, self.says(what), advice)
+    }
+
     fn unauthorized(&self) -> Verdict {
         if self.led_to != Layer::Pomerium {
             return (
@@ -130,9 +143,15 @@ impl Rejection<'_> {
                 "Come back to the page, or sign in again.",
             );
         }
+        // A challenge for Pomerium's own metadata with a page for people: a GET that it refuses.
+        let layer = if challenged {
+            self.led_to
+        } else {
+            self.layer()
+        };
         (
             Kind::Denied,
-            self.layer(),
+            layer,
             self.says("the server wants credentials"),
             "Ask the operator how this server is to be reached.",
         )
@@ -190,15 +209,15 @@ impl Rejection<'_> {
         )
     }
 
-    /// `what`, the status, and the first words of the body.
+    /// `what`, the status, and the reason that the body gives, or its first words.
     fn says(&self, what: &str) -> String {
         let status = self.status.as_u16();
-        let envoys = self.json().and_then(|body| {
-            body.get("statusText")
-                .and_then(Value::as_str)
-                .map(ToOwned::to_owned)
+        let body = self.json();
+        let reason = body.as_ref().and_then(|body| {
+            let texts = REASONS.iter().filter_map(|at| body.pointer(at)?.as_str());
+            texts.map(str::trim).find(|text| !text.is_empty())
         });
-        let words = envoys.unwrap_or_else(|| excerpt(self.body));
+        let words = excerpt(reason.map_or(self.body, str::as_bytes));
         if words.is_empty() {
             return format!("{what} ({status})");
         }
@@ -248,11 +267,21 @@ impl Rejection<'_> {
     }
 }
 
-const NO_CREDENTIALS: &str =
-    "If the server wants an account, ask the operator for `mcp.server.upstream_oauth2` (or \
-     `authorization_server_url`) on its route; if it verifies Pomerium's assertion, for \
-     `pass_identity_headers: true`. Otherwise try again in a moment: Pomerium answers the same \
-     when it cannot read its tokens.";
+/// Where a body in JSON says why: Envoy's, JSON-RPC's, OAuth's (RFC 6750), problem details'
+/// (RFC 9457), and what most frameworks write.
+const REASONS: [&str; 5] = [
+    "/statusText",
+    "/error/message",
+    "/error_description",
+    "/detail",
+    "/message",
+];
+
+const NO_CREDENTIALS: &str = "If the server wants an account, ask the operator for \
+                              `mcp.server.upstream_oauth2` (or `authorization_server_url`) on its \
+                              route; if it verifies Pomerium's assertion, for \
+                              `pass_identity_headers: true`. Otherwise try again in a moment: \
+                              Pomerium answers the same when it cannot read its tokens.";
 
 /// Kind, layer, message, advice.
 type Verdict = (Kind, Layer, String, &'static str);

@@ -12,11 +12,14 @@ struct Refused {
 }
 
 fn judge(refused: &Refused, in_session: InSession) -> Trouble {
-    let now = Sent {
+    judge_from(refused, in_session, (Layer::Pomerium, now()))
+}
+
+fn now() -> Sent {
+    Sent {
         at: Instant::now(),
         bytes: 40_000,
-    };
-    judge_from(refused, in_session, (Layer::Pomerium, now))
+    }
 }
 
 fn judge_from(refused: &Refused, in_session: InSession, (led_to, sent): (Layer, Sent)) -> Trouble {
@@ -127,10 +130,7 @@ fn answers_mean_what_pomerium_means_by_them() {
 
 #[test]
 fn a_server_of_the_operators_is_not_pomerium() {
-    let sent = Sent {
-        at: Instant::now(),
-        bytes: 40_000,
-    };
+    let sent = now();
     for (status, headers, body, kind, words) in [
         (
             401,
@@ -182,6 +182,72 @@ fn a_server_that_pomerium_has_no_credentials_for_is_not_called_down() {
     ] {
         assert!(failure.advice.contains(setting), "{failure:?}");
     }
+}
+
+#[test]
+fn a_missing_certificate_is_a_denial_of_pomeriums_and_of_nobody_elses() {
+    let page = r#"{"error":"device not authorized","request_id":"r"}"#;
+    for status in [450, 495, 496] {
+        let refused = Refused {
+            status,
+            headers: &[("x-request-id", "id-1")],
+            body: page,
+        };
+        let Trouble { kind, failure } = judge(&refused, InSession::No);
+        assert_eq!((kind, failure.layer), (Kind::Denied, Layer::Pomerium));
+        assert!(
+            failure.message.contains("device or client certificate"),
+            "{failure:?}"
+        );
+        assert_eq!(failure.status, Some(status));
+        assert_eq!(failure.request_id.as_deref(), Some("id-1"));
+        let own = judge_from(&refused, InSession::No, (Layer::Server, now()));
+        assert_eq!(
+            (own.kind, own.failure.layer),
+            (Kind::NoEndpoint, Layer::Server)
+        );
+        assert!(!own.failure.message.contains("Pomerium"), "{own:?}");
+    }
+}
+
+#[test]
+fn a_refusal_is_said_to_be_of_whoever_refused_with_the_reason() {
+    let reason = "The request carries no X-Pomerium-Jwt-Assertion. Ask through Pomerium, on a \
+                  route with pass_identity_headers: true.";
+    for body in [
+        serde_json::json!({"error": "forbidden", "message": reason}),
+        serde_json::json!({"error": "forbidden", "error_description": reason}),
+        serde_json::json!({"error": {"code": 7, "message": reason}}),
+        serde_json::json!({"title": "Forbidden", "detail": reason}),
+    ] {
+        let refused = Refused {
+            status: 403,
+            headers: &[],
+            body: body.to_string().leak(),
+        };
+        let Trouble { kind, failure } = judge(&refused, InSession::No);
+        assert_eq!((kind, failure.layer), (Kind::Denied, Layer::Server));
+        let words = format!("the server refuses this (403: {reason})");
+        assert_eq!(failure.message, words);
+        assert!(failure.advice.contains("whoever runs the server"));
+        assert!(!failure.advice.contains("request id"), "{failure:?}");
+    }
+    let pomeriums = Refused {
+        status: 403,
+        headers: &[],
+        body: r#"{"error":"Forbidden","request_id":"r"}"#,
+    };
+    let failure = judge(&pomeriums, InSession::No).failure;
+    assert_eq!(failure.layer, Layer::Pomerium);
+    assert!(failure.advice.contains("request id"), "{failure:?}");
+    // The page by which Pomerium refuses a GET carries its challenge.
+    let page = Refused {
+        status: 401,
+        headers: &[CHALLENGE],
+        body: "<html>",
+    };
+    let failure = judge(&page, InSession::No).failure;
+    assert_eq!(failure.layer, Layer::Pomerium);
 }
 
 #[test]
