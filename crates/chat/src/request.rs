@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{event::JsonObject, message::ToolChoice};
+use crate::{
+    event::JsonObject,
+    limits::{MESSAGE_BYTES, clip},
+    message::ToolChoice,
+};
 
 /// A request of the API (`POST /v1/chat/completions`), as far as the turn goes by it. The caller's
 /// own messages are what the model is sent; no history of ours comes before them.
@@ -34,7 +38,8 @@ impl ApiRequest {
         self.messages.iter().any(is_instruction)
     }
 
-    /// The text of the last message of the user, for lists; empty when there is none.
+    /// The text of the last message of the user, for lists, cut to [`MESSAGE_BYTES`]; empty when
+    /// there is none.
     pub fn last_user_text(&self) -> String {
         let mut messages = self.messages.iter().rev();
         let last = messages.find(|message| role(message) == "user");
@@ -52,25 +57,45 @@ pub fn role(message: &JsonObject) -> &str {
     text_at(message, "role")
 }
 
+/// Whether its `tool_calls` are what they may be: a list, or nothing.
+pub fn lists_calls(message: &JsonObject) -> bool {
+    let calls = message.get("tool_calls");
+    calls.is_none_or(|calls| calls.is_array() || calls.is_null())
+}
+
 /// The string at a key; empty when there is none.
 pub(crate) fn text_at<'a>(object: &'a JsonObject, key: &str) -> &'a str {
     let text = object.get(key).and_then(|text| text.as_str());
     text.unwrap_or_default()
 }
 
-/// The text of a message: the string, or the text parts of the list.
+/// The text of a message: the string, or the text parts of the list; at most [`MESSAGE_BYTES`].
 fn text(message: &JsonObject) -> String {
     let Some(content) = message.get("content") else {
         return String::new();
     };
     if let Some(text) = content.as_str() {
-        return text.to_owned();
+        return clip(head(text).to_owned(), MESSAGE_BYTES);
     }
     let parts = content.as_array().into_iter().flatten();
-    let texts: Vec<&str> = parts
-        .filter_map(|part| part.get("text")?.as_str())
-        .collect();
-    texts.join("\n")
+    let mut all = String::new();
+    for text in parts.filter_map(|part| part.get("text")?.as_str()) {
+        if all.len() > MESSAGE_BYTES {
+            break;
+        }
+        if !all.is_empty() {
+            all.push('\n');
+        }
+        all.push_str(head(text));
+    }
+    clip(all, MESSAGE_BYTES)
+}
+
+/// As much of the text as can count, and one character more, which shows that there was more: what
+/// is left away is never copied.
+fn head(text: &str) -> &str {
+    let end = text.ceil_char_boundary(MESSAGE_BYTES + 1);
+    text.get(..end).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -113,6 +138,22 @@ mod tests {
         ] {
             assert_eq!(request(&messages).last_user_text(), question, "{messages}");
         }
+    }
+
+    #[test]
+    fn a_question_without_end_is_cut_between_characters() {
+        let endless = "ä".repeat(20 * 1024 * 1024 / 2);
+        let part = json!({ "type": "text", "text": "x".repeat(MESSAGE_BYTES - 1) });
+        for content in [json!(endless), json!([part, part, part])] {
+            let messages = json!([{ "role": "user", "content": content }]);
+            let text = request(&messages).last_user_text();
+            assert!(text.len() <= MESSAGE_BYTES && text.ends_with('…'));
+            assert!(text.len() > MESSAGE_BYTES - 8, "{}", text.len());
+            assert!(text.capacity() < 4 * MESSAGE_BYTES, "{}", text.capacity());
+        }
+        let longest = "x".repeat(MESSAGE_BYTES);
+        let messages = json!([{ "role": "user", "content": longest }]);
+        assert_eq!(request(&messages).last_user_text(), longest);
     }
 
     #[test]
