@@ -207,12 +207,14 @@ fn result(call: &CallItem) -> String {
 }
 
 /// Whether endpoints take these messages: every call has exactly one result, directly after the
-/// message that made it, and the ids of a message's calls differ. The error says what is wrong
+/// message that made it, the ids of a message's calls differ, and only an assistant's message makes
+/// calls, in a list. The error says what is wrong
 /// with which message, counted from 0.
 pub fn is_sendable(messages: &[Message]) -> Result<(), String> {
     let mut open: BTreeSet<&str> = BTreeSet::new();
     for (index, message) in messages.iter().enumerate() {
-        let (answered, asked) = pairing(message);
+        let (answered, asked) =
+            pairing(message).map_err(|fault| format!("message {index}: {fault}"))?;
         if let Some(call) = answered {
             if !open.remove(call) {
                 return Err(format!(
@@ -238,8 +240,8 @@ pub fn is_sendable(messages: &[Message]) -> Result<(), String> {
 }
 
 /// The call that a message is the result of, if it is one, and the calls that it asks for.
-fn pairing(message: &Message) -> (Option<&str>, Vec<&str>) {
-    match message {
+fn pairing(message: &Message) -> Result<(Option<&str>, Vec<&str>), &'static str> {
+    Ok(match message {
         Message::System(_) | Message::User(_) => (None, Vec::new()),
         Message::Tool { call, .. } => (Some(call), Vec::new()),
         Message::Assistant(said) => {
@@ -247,6 +249,7 @@ fn pairing(message: &Message) -> (Option<&str>, Vec<&str>) {
             (None, calls.collect())
         }
         Message::Given(given) => match request::role(given) {
+            _ if !request::lists_calls(given) => return Err("its calls are no list"),
             "tool" => (Some(request::text_at(given, "tool_call_id")), Vec::new()),
             "assistant" => {
                 let calls = given.get("tool_calls").and_then(Value::as_array);
@@ -263,7 +266,7 @@ fn pairing(message: &Message) -> (Option<&str>, Vec<&str>) {
             }
             _ => (None, Vec::new()),
         },
-    }
+    })
 }
 
 fn without_result(open: &BTreeSet<&str>, index: usize) -> Result<(), String> {

@@ -447,6 +447,18 @@ fn pairs_are_looked_for_in_what_a_caller_gave() {
         (json!([call, user]), "no result before it for call \"a\""),
         (json!([result]), "a result of no call"),
         (
+            json!([{ "role": "user", "tool_calls": [{ "id": "a" }] }, result]),
+            "a result of no call",
+        ),
+        (
+            json!([{ "role": "assistant", "tool_calls": { "id": "a" } }]),
+            "its calls are no list",
+        ),
+        (
+            json!([{ "role": "user", "tool_calls": "a" }]),
+            "its calls are no list",
+        ),
+        (
             json!([{ "role": "assistant", "tool_calls": [7, 8] }]),
             "two calls of id",
         ),

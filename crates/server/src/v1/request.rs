@@ -7,7 +7,7 @@ use chat::{
     event::JsonObject,
     limits,
     message::ToolChoice,
-    request::{ApiRequest, role},
+    request::{ApiRequest, lists_calls, role},
 };
 use futures_util::StreamExt as _;
 use serde_json::Value;
@@ -255,10 +255,15 @@ fn messages(messages: Option<Value>) -> Result<Vec<JsonObject>, Problem> {
 }
 
 /// Every call of an assistant message needs one result, directly after it: endpoints refuse what
-/// has not, some with a 500. The words are OpenAI's own.
+/// has not, some with a 500. Calls of anybody else are none. The words are OpenAI's own.
 fn check_pairs(messages: &[JsonObject]) -> Result<(), Problem> {
     let mut open: BTreeSet<&str> = BTreeSet::new();
     for (at, message) in messages.iter().enumerate() {
+        if !lists_calls(message) {
+            return Err(Problem::bad_request(format!(
+                "messages[{at}].tool_calls must be a list of calls."
+            )));
+        }
         if role(message) == "tool" {
             let id = message.get("tool_call_id").and_then(Value::as_str);
             if !id.is_some_and(|id| open.remove(id)) {
@@ -270,6 +275,9 @@ fn check_pairs(messages: &[JsonObject]) -> Result<(), Problem> {
             continue;
         }
         refuse_unanswered(&open)?;
+        if role(message) != "assistant" {
+            continue;
+        }
         let calls = message.get("tool_calls").and_then(Value::as_array);
         if calls.is_some_and(|calls| calls.len() > CALLS) {
             return Err(Problem::bad_request(format!(

@@ -150,6 +150,18 @@ fn a_call_without_its_result_is_refused_in_openai_s_words() {
             "an `id` of its own",
         ),
         (
+            json!([{ "role": "user", "tool_calls": [{ "id": "a" }] }, result("a")]),
+            "must be a response to a preceding",
+        ),
+        (
+            json!([{ "role": "assistant", "tool_calls": { "id": "a" } }]),
+            "messages[0].tool_calls must be a list",
+        ),
+        (
+            json!([{ "role": "assistant", "tool_calls": "" }]),
+            "messages[0].tool_calls must be a list",
+        ),
+        (
             json!([{ "role": "assistant", "tool_calls": [{}] }]),
             "an `id` of its own",
         ),
