@@ -288,9 +288,10 @@ impl Running {
         }
     }
 
-    /// Whether it does more than wait for a person.
+    /// Whether it does more than wait for a person. A turn of the API never waits for one: a call
+    /// of it that is parked goes on with the next token, or ends within seconds.
     fn is_working(&self) -> bool {
-        !self.live.look(|view| waits_for_person(&view.transcript))
+        self.conversation.is_none() || !self.live.look(|view| waits_for_person(&view.transcript))
     }
 
     /// Why the driver did not hear of something: the turn has ended, or cannot be written just now.
@@ -332,3 +333,6 @@ fn waits_for_person(transcript: &Transcript) -> bool {
     }
     waits
 }
+
+#[cfg(test)]
+mod tests;
