@@ -23,10 +23,14 @@ const LOCAL: &str = "local";
 const NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
 /// Headers that a proxy adds: what came through one is from somebody whom nothing names.
-const OF_PROXIES: [HeaderName; 3] = [
+const OF_PROXIES: [HeaderName; 7] = [
     HeaderName::from_static(ASSERTION),
-    HeaderName::from_static("x-forwarded-for"),
     header::FORWARDED,
+    header::VIA,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-host"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-real-ip"),
 ];
 
 /// The one person, if the request is theirs.
@@ -128,8 +132,16 @@ mod tests {
         ] {
             assert_eq!(asked("/", &[host, ("origin", origin)]), refused, "{origin}");
         }
-        for name in OF_PROXIES {
-            assert_eq!(asked("/", &[host, (name.as_str(), "x")]), refused, "{name}");
+        for name in [
+            ASSERTION,
+            "forwarded",
+            "via",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-real-ip",
+        ] {
+            assert_eq!(asked("/", &[host, (name, "x")]), refused, "{name}");
         }
     }
 
