@@ -176,7 +176,9 @@ impl Verifier {
 impl IntoResponse for Unverified {
     fn into_response(self) -> Response {
         let (status, error) = match self {
-            Self::Missing | Self::Invalid(_) => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            // Behind Pomerium a 401 asks for an account, and its words are lost on the way; a 403
+            // that asks for no scope passes as it is (v0.33, `extproc/handler.go`).
+            Self::Missing | Self::Invalid(_) => (StatusCode::FORBIDDEN, "forbidden"),
             Self::NoKeys => (StatusCode::SERVICE_UNAVAILABLE, "unavailable"),
         };
         tracing::debug!(reason = %self, "a request was refused");

@@ -200,7 +200,7 @@ async fn a_request_without_a_valid_assertion_is_refused_and_told_why() {
         ),
     ] {
         let (status, body) = refused(&server, &assertions).await;
-        assert_eq!((status, &body["error"]), (401, &json!("unauthorized")));
+        assert_eq!((status, &body["error"]), (403, &json!("forbidden")));
         assert!(body["message"].as_str().unwrap().contains(why), "{body}");
     }
     // One fetch for all: the unknown key came within the pause.
