@@ -230,9 +230,12 @@ async fn nothing_of_anas_is_at_any_url_for_ben() {
         if route.method() == Method::GET {
             methods.push(Method::HEAD);
         }
+        // What names nothing is asked with fewer of her ids.
+        let few = if named { 1 } else { 2 };
         for (ids, method) in hers
             .ids()
             .iter()
+            .step_by(few)
             .flat_map(|ids| methods.iter().map(move |method| (ids, method)))
         {
             for wanted in WANTED {
