@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{
-    Router, middleware,
+    Extension, Router, middleware,
     routing::{get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
@@ -53,7 +53,8 @@ pub fn router(app: Arc<App>) -> Router {
                 .route("/models", get(v1::models))
                 .route("/models/{*model}", get(v1::model))
                 .fallback(v1::not_found)
-                .method_not_allowed_fallback(v1::method_not_allowed),
+                .method_not_allowed_fallback(v1::method_not_allowed)
+                .layer(Extension(v1::Intake::default())),
         )
         .fallback(page::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)

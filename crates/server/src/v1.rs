@@ -4,6 +4,7 @@
 //! to their end before the answer is: a program sees text, never a call. The connection that asks
 //! owns the turn: when it goes away, the turn is cancelled. Nothing here waits for a person.
 
+mod intake;
 mod request;
 
 mod answer;
@@ -13,7 +14,7 @@ mod stream;
 mod models;
 
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Request, State},
     http::{HeaderName, HeaderValue, header},
     response::{IntoResponse as _, Response},
@@ -22,6 +23,7 @@ use chat::event::Event;
 
 use self::{
     answer::{Outcome, outcome},
+    intake::Received,
     request::ChatRequest,
     stream::Chunks,
 };
@@ -32,6 +34,7 @@ use crate::{
     turns::OwnedTurn,
 };
 
+pub(crate) use intake::Intake;
 pub(crate) use models::{model, models};
 
 /// Tells the official SDKs whether they may send a request again by themselves.
@@ -44,9 +47,10 @@ const RETRY_AFTER: u64 = 5;
 pub(crate) async fn chat_completions(
     State(app): State<AppState>,
     caller: Caller,
+    Extension(intake): Extension<Intake>,
     request: Request,
 ) -> Response {
-    let completed = complete(&app, &caller, request).await;
+    let completed = complete(&app, &caller, &intake, request).await;
     completed.unwrap_or_else(|problem| refused(&problem))
 }
 
@@ -62,9 +66,18 @@ pub(crate) async fn method_not_allowed() -> Response {
     refused(&Problem::method_not_allowed())
 }
 
-async fn complete(app: &App, caller: &Caller, request: Request) -> Result<Response, Problem> {
-    let ChatRequest { post, streaming } = request::read(request, &app.context.tasks).await?;
+async fn complete(
+    app: &App,
+    caller: &Caller,
+    intake: &Intake,
+    request: Request,
+) -> Result<Response, Problem> {
+    // Before it is read: what cannot be answered now need not be held.
+    let admitted = app.turns.room_for(&caller.session.subject);
+    let Received { bytes, room } = intake.read(request.into_body(), admitted).await?;
+    let ChatRequest { post, streaming } = request::parsed(bytes, &app.context.tasks).await?;
     let turn = app.turns.post_api(&caller.session, post).await?;
+    drop(room);
     let id = turn.running.turn.clone();
     let answered = match streaming {
         Some(options) => match Chunks::begin(turn, options).await {

@@ -127,6 +127,12 @@ async fn as_many_turns_run_at_once_as_a_user_may_have() {
     let body = asking("Hi");
     let second = async {
         world.model().wait_received(1).await;
+        // What is wrong with the request is not looked at: it is not even read.
+        let broken = ana
+            .request(Method::POST, CHAT)
+            .header("content-type", "application/json")
+            .body("{\"messages\":");
+        refusal(&ana.send(broken).await, 429);
         let response = ana.post(CHAT, &body).await;
         assert_eq!(refusal(&response, 429)["type"], "rate_limit_error");
         assert!(response.headers.contains_key("retry-after"));

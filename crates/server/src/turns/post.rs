@@ -191,7 +191,7 @@ impl Turns {
     }
 
     /// Refuses one turn more than may run at once.
-    pub(super) fn room_for(&self, subject: &Subject) -> Result<(), Problem> {
+    pub(crate) fn room_for(&self, subject: &Subject) -> Result<(), Problem> {
         let settings = &self.context.settings;
         if self.context.draining.is_cancelled() {
             return Err(Problem::shutting_down());

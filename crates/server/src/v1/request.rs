@@ -2,25 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use axum::{extract::Request, http::StatusCode};
 use chat::{
     event::JsonObject,
     limits,
     message::ToolChoice,
     request::{ApiRequest, lists_calls, role},
 };
-use futures_util::StreamExt as _;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
+use super::intake::too_large;
 use crate::{error::Problem, turns::ApiPost};
-
-/// Bytes of a request: a long conversation with some pictures in it.
-const BODY_BYTES: usize = 20 * 1024 * 1024;
-
-/// Bytes up to which a request that is too long is still read, and thrown away: whoever is
-/// answered while they send sees a broken connection instead of the answer.
-const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
 /// Values of a request: parsed, each takes some 100 bytes, however short it is written.
 const BODY_VALUES: usize = 250_000;
@@ -80,25 +72,11 @@ pub(super) struct StreamOptions {
     pub(super) include_usage: bool,
 }
 
-/// Reads the request; `tasks` tracks the parsing of a large one.
+/// Parses the body of a request; `tasks` tracks that of a large one.
 ///
 /// # Errors
 /// What is wrong with it, or not supported yet.
-pub(super) async fn read(request: Request, tasks: &TaskTracker) -> Result<ChatRequest, Problem> {
-    let mut pieces = request.into_body().into_data_stream();
-    let (mut body, mut length) = (Vec::new(), 0);
-    while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|_| Problem::bad_request("The request broke off."))?;
-        length += piece.len();
-        if length <= BODY_BYTES {
-            body.extend_from_slice(&piece);
-        } else if length > DISCARDED_BYTES {
-            break;
-        }
-    }
-    if length > BODY_BYTES {
-        return Err(too_large(&format!("{} MiB", BODY_BYTES >> 20)));
-    }
+pub(super) async fn parsed(body: Vec<u8>, tasks: &TaskTracker) -> Result<ChatRequest, Problem> {
     if body.len() <= PARSED_AT_ONCE {
         return parse(&body);
     }
@@ -134,15 +112,6 @@ fn parse(body: &[u8]) -> Result<ChatRequest, Problem> {
     };
     let post = ApiPost { request, model };
     Ok(ChatRequest { post, streaming })
-}
-
-fn too_large(limit: &str) -> Problem {
-    let message = format!("The request is larger than {limit}, which is all that is taken.");
-    Problem {
-        status: StatusCode::PAYLOAD_TOO_LARGE,
-        code: "too_large",
-        ..Problem::bad_request(message)
-    }
 }
 
 fn unsupported(what: &str) -> Problem {

@@ -199,7 +199,7 @@ async fn a_large_request_is_parsed_where_it_keeps_nobody_waiting() {
     let tasks = TaskTracker::new();
     for (bytes, aside) in [(10, false), (PARSED_AT_ONCE, true)] {
         let body = asking(&json!({ "padding": "x".repeat(bytes) })).to_string();
-        let mut reading = std::pin::pin!(read(Request::new(body.into()), &tasks));
+        let mut reading = std::pin::pin!(super::parsed(body.into_bytes(), &tasks));
         let at_once = futures_util::poll!(&mut reading).is_ready();
         assert_eq!(at_once, !aside, "{bytes} bytes");
         if aside {
