@@ -3,7 +3,7 @@
 use askama::Template;
 use chat::{
     event::{ParkReason, ServerState},
-    failure::Failure,
+    failure::{Failure, Layer},
     ids::{ConversationId, Subject},
     limits::clip,
     tool::BrokenTool,
@@ -176,7 +176,8 @@ fn servers(known: Vec<Known>, unlisted: Option<Failure>, answers: Answers) -> St
 }
 
 fn server(known: Known) -> Server {
-    let (kind, symbol, word) = words(known.state);
+    let layer = known.failure.as_ref().map(|failure| failure.layer);
+    let (kind, symbol, word) = words(known.state, layer);
     let connect = (known.state == ServerState::NeedsConnect)
         .then(|| Connect::of(&known))
         .flatten();
@@ -213,13 +214,22 @@ pub(super) fn tool(server: &str, tool: &str) -> String {
     fingerprint(&format!("{server}\0{tool}"))
 }
 
-fn words(state: ServerState) -> (&'static str, &'static str, &'static str) {
+/// `layer` is whose word it is that the server cannot be used.
+fn words(state: ServerState, layer: Option<Layer>) -> (&'static str, &'static str, &'static str) {
     match state {
         ServerState::Connecting => ("connecting", "○", "connecting"),
         ServerState::Ready => ("ready", "●", "ready"),
         ServerState::NeedsConnect => ("needs-connect", "◐", "not connected"),
-        ServerState::Forbidden => ("forbidden", "⊘", "denied by policy"),
+        ServerState::Forbidden => ("forbidden", "⊘", refused_by(layer)),
         ServerState::Unavailable => ("unavailable", "✗", "not available"),
+    }
+}
+
+fn refused_by(layer: Option<Layer>) -> &'static str {
+    match layer {
+        Some(Layer::Pomerium) => "denied by policy",
+        Some(Layer::Server) => "refused by the server",
+        Some(Layer::Model | Layer::Toolgate) | None => "refused",
     }
 }
 
@@ -232,7 +242,7 @@ fn glimpse(description: &str) -> String {
 mod tests {
     use std::{collections::BTreeMap, sync::Arc};
 
-    use chat::{failure::Layer, ids::TurnId, tool::Catalog};
+    use chat::{ids::TurnId, tool::Catalog};
     use wire::pomerium::Route;
 
     use super::*;
@@ -304,6 +314,18 @@ mod tests {
                 assert!(html.contains(part), "{part} is missing in {html}");
             }
         }
+    }
+
+    #[test]
+    fn what_a_server_refuses_itself_is_not_called_policy() {
+        let reason = "the server refuses this (403: <b>not</b> you)";
+        let failure = Failure::new(Layer::Server, reason, "Ask whoever runs the server.");
+        let refused = known(ServerState::Forbidden, Some(failure), None);
+        let html = servers(vec![refused], None, Answers::Whole);
+        assert!(html.contains("refused by the server"), "{html}");
+        assert!(html.contains("&#60;b&#62;not&#60;/b&#62; you"), "{html}");
+        assert!(html.contains("Ask whoever runs the server."), "{html}");
+        assert!(!html.contains("policy"), "{html}");
     }
 
     #[test]
