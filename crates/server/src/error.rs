@@ -85,17 +85,18 @@ impl Problem {
         self
     }
 
-    /// The same problem for a program that was never signed in, or no longer is: what to run.
+    /// The same problem for a program that was never signed in, or no longer is: also what to run.
     pub(crate) fn for_program(self, public_url: &Url) -> Self {
         if self.status != StatusCode::UNAUTHORIZED {
             return self;
         }
         let origin = public_url.origin().ascii_serialization();
         let advice = format!(
-            "Sign in with `toolgate login {origin}`, then use what `toolgate token {origin}` \
-             prints as the API key, with {origin}/v1 as the base URL."
+            "{} Programs sign in with `toolgate login {origin}`, then use what `toolgate token \
+             {origin}` prints as the API key, with {origin}/v1 as the base URL.",
+            self.failure.advice
         );
-        self.advise(&advice)
+        self.advise(advice.trim_start())
     }
 
     /// The problem as a program that speaks OpenAI's API expects it. Whose failure it is, what to
@@ -231,6 +232,14 @@ impl Problem {
             .advise("Use the page itself, or send `Content-Type: application/json` from a program.")
     }
 
+    /// 415: a program posted what does not say that it is JSON.
+    pub(crate) fn not_json() -> Self {
+        let message = "The request does not say that it is JSON.";
+        let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+        Self::new(status, "unsupported_media_type", message)
+            .advise("Send it with `Content-Type: application/json`.")
+    }
+
     /// 421: the request asks for a host that this machine is not, standing alone.
     pub fn misdirected() -> Self {
         let message = "Toolgate runs without Pomerium, for this machine only, and the request \
@@ -324,15 +333,15 @@ impl From<Unverified> for Problem {
                 "The request did not come through Pomerium: it carries no assertion.",
             )
             .advise(
-                "Open Toolgate at its public address. If you did, set `pass_identity_headers: \
-                 true` on Toolgate's route in Pomerium.",
+                "Open Toolgate at its public address. If you did, the operator has to set \
+                 `pass_identity_headers: true` on Toolgate's route in Pomerium.",
             ),
-            Unverified::Invalid(reason) => Self::new(
+            Unverified::Invalid(flaw) => Self::new(
                 StatusCode::UNAUTHORIZED,
                 "bad_assertion",
-                format!("Pomerium's assertion was refused: {reason}."),
+                format!("Pomerium's assertion was refused: {flaw}."),
             )
-            .advise("Reload the page to sign in again."),
+            .advise(flaw.advice()),
             Unverified::NoKeys(failure) => {
                 tracing::error!(message = failure.message, "cannot fetch Pomerium's keys");
                 let status = StatusCode::SERVICE_UNAVAILABLE;
@@ -377,6 +386,7 @@ impl IntoResponse for Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::Flaw;
 
     fn openai(problem: &Problem) -> serde_json::Value {
         serde_json::to_value(problem.openai_body()).unwrap()
@@ -429,6 +439,12 @@ mod tests {
             message.contains("`toolgate login https://chat.example.com`"),
             "{message}"
         );
+        // Whoever has signed in already is not sent in circles.
+        assert!(message.contains("pass_identity_headers"), "{message}");
+        let elsewhere = Unverified::Invalid(Flaw::OtherHost("it was made for another host"));
+        let message = openai(&Problem::from(elsewhere).for_program(&url)).to_string();
+        assert!(message.contains("TOOLGATE_PUBLIC_URL"), "{message}");
+        assert!(message.contains("toolgate login"), "{message}");
         let other = openai(&Problem::too_many_turns("Four run already.").for_program(&url));
         assert_eq!(other["error"]["type"], "rate_limit_error");
         assert!(!other.to_string().contains("toolgate login"), "{other}");

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use crate::{
     app::{App, AppState},
     error::Problem,
-    identity::{ASSERTION, Authority, Person, Unverified, Verifier},
+    identity::{ASSERTION, Authority, Flaw, Person, Unverified, Verifier},
     page, standalone,
     tokens::Session,
 };
@@ -86,7 +86,7 @@ async fn verified(
     let assertion = headers.get(ASSERTION).ok_or(Unverified::Missing)?;
     let text = assertion
         .to_str()
-        .map_err(|_| Unverified::Invalid("it is no JWT"))?;
+        .map_err(|_| Unverified::Invalid(Flaw::Malformed("it is no JWT")))?;
     Ok((verifier.verify(text).await?, bearer(headers)))
 }
 

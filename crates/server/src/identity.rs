@@ -57,10 +57,55 @@ pub enum Unverified {
     Missing,
     /// The assertion is not what it should be.
     #[error("the assertion does not verify: {0}")]
-    Invalid(&'static str),
+    Invalid(Flaw),
     /// The keys to verify it with cannot be had.
     #[error("Pomerium's keys cannot be fetched")]
     NoKeys(Failure),
+}
+
+/// What is wrong with an assertion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Flaw {
+    /// It is not what Pomerium signs.
+    #[error("{0}")]
+    Malformed(&'static str),
+    /// Its time is over by our clock.
+    #[error("it has expired")]
+    Expired,
+    /// Another route's, or another Pomerium's.
+    #[error("{0}")]
+    OtherHost(&'static str),
+    /// It was not signed with a key that we know to be Pomerium's.
+    #[error("{0}")]
+    Key(&'static str),
+    /// It names nobody, as those of a public route.
+    #[error("it names nobody")]
+    Nobody,
+}
+
+impl Flaw {
+    /// What to do about it, and who has to. Signing in again mends only the first two.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "Reload the page to sign in again.",
+            Self::Expired => {
+                "Reload the page to sign in again. If that does not help, the clocks of Pomerium \
+                 and Toolgate differ: the operator has to set them right."
+            }
+            Self::OtherHost(_) => {
+                "The operator has to set TOOLGATE_PUBLIC_URL to the `from` of Toolgate's route in \
+                 Pomerium."
+            }
+            Self::Key(_) => {
+                "Reload the page in a moment. If that does not help, ask the operator: `toolgate \
+                 doctor` looks at Pomerium's keys."
+            }
+            Self::Nobody => {
+                "The operator has to give Toolgate's route in Pomerium a policy that lets in only \
+                 who is signed in."
+            }
+        }
+    }
 }
 
 /// Who says who the caller is.
@@ -124,8 +169,9 @@ impl Verifier {
 
     /// The caller an assertion names.
     pub async fn verify(&self, assertion: &str) -> Result<Person, Unverified> {
-        let header = decode_header(assertion).map_err(|_| Unverified::Invalid("it is no JWT"))?;
-        let kid = header.kid.ok_or(Unverified::Invalid("it names no key"))?;
+        let malformed = |what| Unverified::Invalid(Flaw::Malformed(what));
+        let header = decode_header(assertion).map_err(|_| malformed("it is no JWT"))?;
+        let kid = header.kid.ok_or(malformed("it names no key"))?;
         let key = match self.known(&kid, KEYS_LIFE) {
             Some(key) => key,
             None => self.fetch(&kid).await?,
@@ -136,7 +182,7 @@ impl Verifier {
         validation.set_required_spec_claims(&["exp", "aud", "iss", "sub"]);
         validation.leeway = LEEWAY_SECONDS;
         let claims = decode::<Claims>(assertion, &key.key, &validation)
-            .map_err(|error| Unverified::Invalid(reason(error.kind())))?
+            .map_err(|error| Unverified::Invalid(flaw(error.kind())))?
             .claims;
         self.person(claims)
     }
@@ -144,11 +190,12 @@ impl Verifier {
     fn person(&self, claims: Claims) -> Result<Person, Unverified> {
         let host = &self.audience;
         if claims.iss != *host && claims.iss != format!("https://{host}/") {
-            return Err(Unverified::Invalid("another host issued it"));
+            let flaw = Flaw::OtherHost("another host issued it");
+            return Err(Unverified::Invalid(flaw));
         }
         // A public route's requests carry an assertion of nobody.
         if claims.sub.is_empty() || claims.sid.is_empty() {
-            return Err(Unverified::Invalid("it names nobody"));
+            return Err(Unverified::Invalid(Flaw::Nobody));
         }
         let email = claims.email.filter(|email| !email.is_empty());
         let name = claims
@@ -202,7 +249,7 @@ impl Verifier {
         let keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
         Err(match &keys.tried {
             Some((_, Some(failure))) => Unverified::NoKeys(failure.clone()),
-            Some((_, None)) | None => Unverified::Invalid("its key is unknown"),
+            Some((_, None)) | None => Unverified::Invalid(Flaw::Key("its key is unknown")),
         })
     }
 }
@@ -235,15 +282,15 @@ fn parse(set: &serde_json::Value) -> HashMap<String, Arc<Key>> {
     clippy::wildcard_enum_match_arm,
     reason = "a caller is told the few that matter"
 )]
-fn reason(kind: &ErrorKind) -> &'static str {
+fn flaw(kind: &ErrorKind) -> Flaw {
     match kind {
-        ErrorKind::ExpiredSignature => "it has expired",
-        ErrorKind::InvalidSignature => "its signature is wrong",
-        ErrorKind::InvalidAudience => "it was made for another host",
+        ErrorKind::ExpiredSignature => Flaw::Expired,
+        ErrorKind::InvalidSignature => Flaw::Key("its signature is wrong"),
+        ErrorKind::InvalidAudience => Flaw::OtherHost("it was made for another host"),
         ErrorKind::InvalidAlgorithm | ErrorKind::InvalidAlgorithmName => {
-            "its algorithm is not its key's"
+            Flaw::Malformed("its algorithm is not its key's")
         }
-        ErrorKind::MissingRequiredClaim(_) => "a required claim is missing",
-        _ => "it is malformed",
+        ErrorKind::MissingRequiredClaim(_) => Flaw::Malformed("a required claim is missing"),
+        _ => Flaw::Malformed("it is malformed"),
     }
 }

@@ -17,7 +17,7 @@ pub(super) const ASSERTION: &str = "x-pomerium-jwt-assertion";
 
 /// A Toolgate without anything around it.
 pub(super) struct Alone {
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     shutdown: CancellationToken,
     tasks: TaskTracker,
     _directory: TempDir,
@@ -89,7 +89,18 @@ impl Alone {
         assert_eq!(problem["layer"], "toolgate");
         let detail = problem["detail"].as_str().unwrap();
         assert!(detail.contains(words), "{words:?} is not in {detail:?}");
-        assert!(problem["advice"].as_str().is_some_and(|it| !it.is_empty()));
+        let advice = problem["advice"].as_str().unwrap();
+        assert!(!advice.is_empty(), "{detail}");
+        for (flaw, remedy) in [
+            ("has expired", "clocks"),
+            ("another host", "TOOLGATE_PUBLIC_URL"),
+            ("key is unknown", "toolgate doctor"),
+            ("signature is wrong", "toolgate doctor"),
+            ("names nobody", "policy"),
+        ] {
+            let helps = !detail.contains(flaw) || advice.contains(remedy);
+            assert!(helps, "{detail}: {advice}");
+        }
         assert!(!problem.to_string().contains(assertion), "it is repeated");
     }
 
