@@ -9,6 +9,10 @@ use std::time::{Duration, Instant};
 use harness::{PATIENCE, World};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use alone::{ASSERTION, Alone};
 use authority::{Authority, HOST, Key, claims};
@@ -201,6 +205,35 @@ async fn invented_keys_do_not_make_it_flood_pomerium() {
     }
     let allowed = 1 + begun.elapsed().as_secs() / 5;
     assert!(authority.fetches() as u64 <= allowed);
+    toolgate.end().await;
+    authority.end().await;
+}
+
+#[tokio::test]
+async fn whoever_is_not_known_keeps_no_connection() {
+    let authority = Authority::start().await;
+    let toolgate = Alone::start(authority.address(), &authority.ca_pem).await;
+    let ana = authority.key().sign(&claims());
+    for (assertion, kept) in [("a.b.c", false), (ana.as_str(), true)] {
+        for path in ["/", "/api/session", "/v1/models"] {
+            let mut stream = TcpStream::connect(toolgate.address).await.unwrap();
+            let head =
+                format!("GET {path} HTTP/1.1\r\nhost: x\r\n{ASSERTION}: {assertion}\r\n\r\n");
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            let whole = stream.read_to_end(&mut answer);
+            let wait = if kept {
+                Duration::from_millis(300)
+            } else {
+                PATIENCE
+            };
+            let closed = tokio::time::timeout(wait, whole).await.is_ok();
+            let answer = String::from_utf8_lossy(&answer);
+            assert_eq!(closed, !kept, "{path}: {answer}");
+            let refused = answer.starts_with("HTTP/1.1 401");
+            assert_eq!(refused, !kept, "{path}: {answer}");
+        }
+    }
     toolgate.end().await;
     authority.end().await;
 }

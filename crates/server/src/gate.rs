@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{FromRequestParts, Request, State},
-    http::{HeaderMap, HeaderName, Method, header, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header, request::Parts},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
@@ -66,10 +66,26 @@ pub(crate) async fn identify(
                 None => response,
             }
         }
-        Err(problem) if is_api_of_openai(&request) => problem.for_program(&app.public_url).openai(),
-        Err(problem) if page::wants_html(request.headers()) => page::problem(&problem),
-        Err(problem) => problem.into_response(),
+        Err(problem) => refused(&app, &request, problem),
     }
+}
+
+/// The answer to somebody who is not known. Their connection is closed: it has one of the places
+/// that those who are known need.
+fn refused(app: &App, request: &Request, problem: Problem) -> Response {
+    let mut response = if is_api_of_openai(request) {
+        problem.for_program(&app.public_url).openai()
+    } else if page::wants_html(request.headers()) {
+        page::problem(&problem)
+    } else {
+        problem.into_response()
+    };
+    // HTTP/2 knows no such header (RFC 9113, section 8.2.2).
+    if request.version() < Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
 }
 
 /// Whether the request is a program's that speaks OpenAI's API, and expects its errors.
