@@ -126,33 +126,40 @@ pub(crate) async fn same_origin(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    if safe || is_ours(&app, request.headers()) {
+    let from_here = is_from_here(&app, request.headers());
+    if safe || (from_here && is_json(request.headers())) {
         next.run(request).await
-    } else if is_api_of_openai(&request) {
-        Problem::cross_site().openai()
-    } else {
+    } else if !is_api_of_openai(&request) {
         Problem::cross_site().into_response()
+    } else if from_here {
+        Problem::not_json().openai()
+    } else {
+        Problem::cross_site().openai()
     }
 }
 
-fn is_ours(app: &App, headers: &HeaderMap) -> bool {
-    // Of a header that comes twice every value must pass.
-    let all = |name: HeaderName, passes: &dyn Fn(&str) -> bool| {
-        let mut values = headers.get_all(name).iter();
-        values.all(|value| value.to_str().is_ok_and(passes))
-    };
+/// Whether every value of a header passes: one that comes twice must not hide behind the other.
+fn all(headers: &HeaderMap, name: HeaderName, passes: impl Fn(&str) -> bool) -> bool {
+    let mut values = headers.get_all(name).iter();
+    values.all(|value| value.to_str().is_ok_and(&passes))
+}
+
+/// Whether nothing says that the request comes from elsewhere.
+fn is_from_here(app: &App, headers: &HeaderMap) -> bool {
     let is_origin = |from: &str| match &app.authority {
         Authority::Pomerium(_) => from == app.public_url.origin().ascii_serialization(),
         Authority::Local => standalone::is_origin(headers, from),
     };
+    all(headers, header::ORIGIN, is_origin)
+        && all(headers, SEC_FETCH_SITE, |site| {
+            matches!(site, "same-origin" | "none")
+        })
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
     let is_json = |value: &str| {
         let media = value.split(';').next().unwrap_or_default();
         media.trim().eq_ignore_ascii_case("application/json")
     };
-    all(header::ORIGIN, &is_origin)
-        && all(SEC_FETCH_SITE, &|site| {
-            matches!(site, "same-origin" | "none")
-        })
-        && headers.contains_key(header::CONTENT_TYPE)
-        && all(header::CONTENT_TYPE, &is_json)
+    headers.contains_key(header::CONTENT_TYPE) && all(headers, header::CONTENT_TYPE, is_json)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     Extension, Router, middleware,
-    routing::{get, post},
+    routing::{any, get, post},
 };
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -45,7 +45,8 @@ pub fn router(app: Arc<App>) -> Router {
             "/api/turns/{turn}/calls/{call}/result",
             get(api::call_result),
         )
-        // OpenAI's API, for programs.
+        // OpenAI's API, for programs. The nest has no part in the bare slash.
+        .route("/v1/", any(v1::not_found))
         .nest(
             "/v1",
             Router::new()

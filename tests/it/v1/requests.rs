@@ -21,6 +21,9 @@ async fn what_is_wrong_is_said_in_openai_s_shape() {
     refusal(&ana.send(broken).await, 400);
     refusal(&ana.get(CHAT).await, 405);
     refusal(&ana.get("/v1").await, 404);
+    for path in ["/v1/", "/v1//", "/v1/models/", "/v1/models/%ff", "/v1/%ff"] {
+        refusal(&ana.get(path).await, 404);
+    }
     refusal(&ana.get("/v1/embeddings").await, 404);
     let embeddings = json!({ "input": "x" });
     refusal(&ana.post("/v1/embeddings", &embeddings).await, 404);
@@ -34,7 +37,19 @@ async fn what_is_wrong_is_said_in_openai_s_shape() {
         .request(Method::POST, CHAT)
         .header("content-type", "text/plain")
         .body("{}");
-    refusal(&ana.send(form).await, 403);
+    let error = refusal(&ana.send(form).await, 415);
+    assert_eq!(error["code"], "unsupported_media_type");
+    for (header, from) in [
+        ("origin", "https://evil.example"),
+        ("sec-fetch-site", "cross-site"),
+    ] {
+        let form = ana
+            .request(Method::POST, CHAT)
+            .header("content-type", "text/plain")
+            .header(header, from)
+            .body("{}");
+        assert_eq!(refusal(&ana.send(form).await, 403)["code"], "cross_site");
+    }
     let large = asking(&"x".repeat(21 * 1024 * 1024));
     refusal(&ana.post(CHAT, &large).await, 413);
     assert_eq!(world.model().received(), 0);

@@ -164,7 +164,10 @@ mod tests {
     }
 
     async fn status(intake: &Intake, body: Body, admitted: Result<(), Problem>) -> u16 {
-        let refused = intake.read(body, admitted).await.expect_err("it is refused");
+        let refused = intake
+            .read(body, admitted)
+            .await
+            .expect_err("it is refused");
         refused.status.as_u16()
     }
 

@@ -23,7 +23,14 @@ pub(crate) async fn models(State(app): State<AppState>) -> Response {
 }
 
 /// `GET /v1/models/{model}`; an id may have slashes in it.
-pub(crate) async fn model(State(app): State<AppState>, Path(id): Path<String>) -> Response {
+pub(crate) async fn model(
+    State(app): State<AppState>,
+    id: Result<Path<String>, Problem>,
+) -> Response {
+    let id = match id {
+        Ok(Path(id)) => id,
+        Err(problem) => return refused(&problem),
+    };
     match app.turns.models().await {
         Ok(models) if models.contains(&id) => Json(body(&id)).into_response(),
         Ok(_) => refused(&Problem {
