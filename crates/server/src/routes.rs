@@ -55,7 +55,8 @@ pub fn router(app: Arc<App>) -> Router {
                 .route("/models/{*model}", get(v1::model))
                 .fallback(v1::not_found)
                 .method_not_allowed_fallback(v1::method_not_allowed)
-                .layer(Extension(v1::Intake::default())),
+                .layer(Extension(v1::Intake::default()))
+                .layer(CatchPanicLayer::custom(v1::panicked)),
         )
         .fallback(page::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)

@@ -3,6 +3,11 @@
 //! A request is a turn of the same engine that answers the page, and its rounds and calls are run
 //! to their end before the answer is: a program sees text, never a call. The connection that asks
 //! owns the turn: when it goes away, the turn is cancelled. Nothing here waits for a person.
+//!
+//! One way of going away is not noticed: over HTTP/1.1, that of a caller who waits for a whole answer
+//! and has sent more than their request, if only a byte of the next one (pipelining). The end of the
+//! connection stands behind those bytes, and they are not read before the answer is sent. Such a
+//! turn ends by its own limits. No client library pipelines; a stream notices when it is written to.
 
 mod intake;
 mod request;
@@ -12,6 +17,8 @@ mod said;
 mod stream;
 
 mod models;
+
+use std::{any::Any, io::Error};
 
 use axum::{
     Extension, Json,
@@ -64,6 +71,13 @@ pub(crate) async fn not_found() -> Response {
 /// A method that an address under `/v1` does not take.
 pub(crate) async fn method_not_allowed() -> Response {
     refused(&Problem::method_not_allowed())
+}
+
+/// What is answered in place of a handler that panicked.
+pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
+    refused(&Problem::internal(&Error::other(
+        "a handler of /v1 panicked",
+    )))
 }
 
 async fn complete(
@@ -148,4 +162,26 @@ fn refused(problem: &Problem) -> Response {
             .or_insert(RETRY_AFTER.into());
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, body::Body, routing::get};
+    use tower::ServiceExt as _;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn also_a_panic_is_told_in_openai_s_shape() {
+        let broken = get(|| async { panic!("broken") as &'static str });
+        let router = Router::new().route("/", broken);
+        let router = router.layer(CatchPanicLayer::custom(panicked));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), 500);
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await;
+        let body: serde_json::Value = serde_json::from_slice(&body.unwrap()).unwrap();
+        assert_eq!(body["error"]["type"], "server_error");
+        assert!(!body.to_string().contains("broken"), "{body}");
+    }
 }
