@@ -393,7 +393,9 @@ fn api_turn(messages: &Value, items: Vec<Item>) -> Transcript {
 fn given(messages: &[Message]) -> Vec<Value> {
     let given = messages.iter().filter_map(|message| match message {
         Message::Given(given) => Some(Value::Object(given.clone())),
-        _ => None,
+        Message::System(_) | Message::User(_) | Message::Assistant(_) | Message::Tool { .. } => {
+            None
+        }
     });
     given.collect()
 }
