@@ -83,7 +83,7 @@ impl ToolgateProcess {
         let child = Command::new(program())
             .current_dir(&self.directory)
             .env_clear()
-            .env("RUST_LOG", "info,rmcp=warn,async_openai=off")
+            .env("RUST_LOG", "info")
             .envs(&self.settings)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle of the log"))

@@ -393,3 +393,19 @@ pub(crate) fn functions(world: &World) -> Vec<String> {
     let name = |tool: &Value| tool["function"]["name"].as_str().unwrap().to_owned();
     tools.iter().map(name).collect()
 }
+
+#[tokio::test]
+async fn a_server_that_is_down_is_no_error_in_the_log() {
+    let mut world = World::build()
+        .server("Down", format!("http://{}/mcp", nobody().await))
+        .start_with_process()
+        .await;
+    let ana = world.ana();
+    ana.post("/api/servers", &json!({})).await.expect(200);
+    world.toolgate().terminate().await;
+    let log = world.toolgate().log();
+    assert!(log.contains("toolgate is ready"), "{log}");
+    // The page says it, and libraries would quote what a server answered.
+    assert!(!log.contains("rmcp") && !log.contains("ERROR"), "{log}");
+    world.finish().await;
+}

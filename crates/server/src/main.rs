@@ -22,7 +22,7 @@ const LOG_FILTER: &str = "info";
 const QUIET_FILTER: &str = "error";
 
 /// What is never logged unless `RUST_LOG` names it: these libraries write whole payloads.
-const QUIET: [(&str, &str); 2] = [("rmcp", "rmcp=warn"), ("async_openai", "async_openai=off")];
+const QUIET: [(&str, &str); 2] = [("rmcp", "rmcp=off"), ("async_openai", "async_openai=off")];
 
 /// An MCP host that runs behind Pomerium: any OpenAI-compatible model gets your company's tools.
 ///
