@@ -1,9 +1,6 @@
 //! An answer on its way back: passed on as it arrives, and put in words where it is Pomerium's.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
@@ -12,17 +9,16 @@ use axum::{
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
-use wire::http::{HttpError, Incoming, Lane};
+use wire::{
+    http::{HttpError, Incoming, Lane},
+    pomerium::ROUTE_CUT,
+};
 
 use super::{forward::end_to_end, keeper::Open};
 use crate::{
     error::Problem,
     programs::{origin::Origin, site::has_ended},
 };
-
-/// When Pomerium cuts an answer off: 30 s after the request unless the route says otherwise, give
-/// or take what clocks and the way add.
-const CUT: std::ops::Range<Duration> = Duration::from_secs(29)..Duration::from_millis(31_500);
 
 /// Bytes of an error that is looked at.
 const ERROR_BYTES: usize = 1024 * 1024;
@@ -51,7 +47,7 @@ impl Sent {
     /// After how many seconds Pomerium cut it off, if what happened now is that.
     pub(super) fn cut(&self) -> Option<u64> {
         let after = self.at.elapsed();
-        CUT.contains(&after).then_some(after.as_secs())
+        ROUTE_CUT.contains(&after).then_some(after.as_secs())
     }
 }
 

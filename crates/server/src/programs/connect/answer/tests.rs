@@ -1,5 +1,7 @@
 //! With answers that break off, over real sockets.
 
+use std::time::Duration;
+
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpListener,
