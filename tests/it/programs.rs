@@ -324,6 +324,7 @@ async fn what_pomerium_says_is_said_as_openai_says_it() {
     let command = format!("run: toolgate login {}", gateway.url());
     for (path, status, words) in [
         ("/refused", 403, "policy"),
+        ("/device", 450, "device or client certificate"),
         ("/slow", 504, "`timeout: 0s`"),
         ("/moved", 401, command.as_str()),
         ("/nowhere", 404, "no such route"),

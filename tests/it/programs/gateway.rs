@@ -130,6 +130,10 @@ impl State {
                 "x-toolgate-turn",
                 "turn-1",
             ),
+            "/v1/device" => json_answer(
+                450,
+                &json!({ "error": "device not authorized", "request_id": "req-2" }),
+            ),
             "/v1/refused" => answer(403, "text/html", "<h1>Access denied"),
             "/v1/slow" => answer(504, "text/plain", "upstream request timeout"),
             "/v1/wrong" => json_answer(400, &json!({ "error": { "message": "no messages" } })),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use chat::failure::Failure;
 use futures_util::StreamExt as _;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 use url::Url;
-use wire::pomerium::{Pomerium, Route};
+use wire::pomerium::{Pomerium, Route, wants_certificate};
 
 use super::{
     login::Login,
@@ -166,6 +167,9 @@ impl Visit<'_> {
             Err(problem) => return Some(fail(format!("{ROUTES}: {problem}"))),
         };
         let status = answer.status;
+        if let Some(failure) = wants_certificate(status) {
+            return Some(fail(format!("{ROUTES}: {}", failure.message)).mend(failure.advice));
+        }
         Some(match status {
             StatusCode::UNAUTHORIZED if answer.json().get("error").is_some() => {
                 let what = "MCP is on, and asks for a token";
@@ -229,6 +233,9 @@ impl Visit<'_> {
             Seen::NotSignedIn => {
                 fail("the login has ended".to_owned()).mend(self.advice(Some(401), ""))
             }
+            Seen::WantsCertificate(Failure {
+                message, advice, ..
+            }) => fail(format!("{message} (request {id_told})")).mend(advice),
             Seen::Denied => {
                 let what = format!("Pomerium's policy does not let you in (request {id_told})");
                 fail(what).mend("let yourself in by the `policy` of Toolgate's route")
@@ -302,6 +309,7 @@ enum Seen {
     BadAssertion(String),
     NotSignedIn,
     Denied,
+    WantsCertificate(Failure),
     Down,
     Stranger,
 }
@@ -311,6 +319,9 @@ impl Seen {
         let text = |key: &str| body.get(key).and_then(Value::as_str).map(str::to_owned);
         // Pomerium's own word has `error`, Toolgate's has `code`.
         let code = text("code");
+        if let Some(failure) = wants_certificate(status) {
+            return Self::WantsCertificate(failure);
+        }
         match (status, code.as_deref()) {
             (StatusCode::OK, _) => match (text("name"), body.get("token_seconds")) {
                 (Some(name), Some(left)) => Self::SignedIn {
@@ -428,6 +439,15 @@ mod tests {
         ] {
             let status = StatusCode::from_u16(status).unwrap();
             assert_eq!(Seen::of(status, &body), seen, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn a_missing_certificate_is_told_apart_from_a_stranger() {
+        for status in [450, 495, 496] {
+            let status = StatusCode::from_u16(status).unwrap();
+            let seen = Seen::of(status, &json!({"error": "device not authorized"}));
+            assert!(matches!(seen, Seen::WantsCertificate(_)), "{seen:?}");
         }
     }
 

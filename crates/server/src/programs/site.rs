@@ -4,10 +4,12 @@ use std::{sync::Arc, time::Duration};
 
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use bytes::Bytes;
+use chat::failure::Failure;
 use serde::Deserialize;
 use url::Url;
 use wire::{
     http::{Credential, Http, HttpError, Incoming, Lane, Outgoing},
+    pomerium::wants_certificate,
     tap::{Context, Peer},
 };
 
@@ -142,7 +144,8 @@ impl Site {
             Some(_) | None => Err(Error::failed(format!(
                 "{origin} does not say where to sign in ({}): {}",
                 status.as_u16(),
-                no_login(status, &headers)
+                in_words(wants_certificate(status).as_ref())
+                    .unwrap_or_else(|| no_login(status, &headers).to_owned())
             ))),
         }
     }
@@ -203,6 +206,14 @@ pub(super) fn has_ended(status: StatusCode) -> bool {
     status == StatusCode::UNAUTHORIZED || to_sign_in
 }
 
+fn in_words(failure: Option<&Failure>) -> Option<String> {
+    failure.map(
+        |Failure {
+             message, advice, ..
+         }| format!("{message}. {advice}"),
+    )
+}
+
 /// Why there is no address to sign in at.
 fn no_login(status: StatusCode, headers: &HeaderMap) -> &'static str {
     let problem = headers.get(header::CONTENT_TYPE);
@@ -234,6 +245,9 @@ fn no_session(origin: &Origin, status: StatusCode, headers: &HeaderMap) -> Strin
     let id = id.map_or(String::new(), |id| {
         format!(" (Pomerium's request id: {id})")
     });
+    if let Some(words) = in_words(wants_certificate(status).as_ref()) {
+        return format!("{words}{id}");
+    }
     match status {
         StatusCode::FORBIDDEN => {
             format!("you are signed in, but Pomerium's policy keeps you from {origin}{id}")

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     body::Body,
-    http::{HeaderMap, HeaderName, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::Response,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt as _};
 use wire::{
     http::{HttpError, Incoming, Lane},
-    pomerium::ROUTE_CUT,
+    pomerium::{ROUTE_CUT, wants_certificate},
 };
 
 use super::{forward::end_to_end, keeper::Open};
@@ -77,7 +77,7 @@ impl Answer<'_> {
                 return Err(match status.as_u16() {
                     _ if has_ended(status) => Problem::signed_out(origin),
                     504 => Problem::cut_off(sent.at.elapsed().as_secs()),
-                    _ => Problem::of_pomerium(status, request_id),
+                    _ => refused(status, request_id),
                 });
             }
             return Ok(respond(status, &headers, Body::from(whole)));
@@ -94,7 +94,20 @@ impl Answer<'_> {
     }
 }
 
-fn respond(status: axum::http::StatusCode, headers: &HeaderMap, body: Body) -> Response {
+/// Pomerium answered in Toolgate's place.
+fn refused(status: StatusCode, request_id: Option<String>) -> Problem {
+    let problem = Problem::of_pomerium(status, request_id);
+    let Some(failure) = wants_certificate(status) else {
+        return problem;
+    };
+    let failure = failure.with_request_id(problem.failure.request_id.clone());
+    Problem {
+        failure: Box::new(failure),
+        ..problem
+    }
+}
+
+fn respond(status: StatusCode, headers: &HeaderMap, body: Body) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let mut kept = end_to_end(headers);
