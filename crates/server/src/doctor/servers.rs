@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Instant};
 
-use chat::{failure::Failure, limits};
+use chat::{
+    failure::{Failure, Layer},
+    limits,
+};
 use futures_util::{StreamExt as _, stream};
 use url::Url;
 use wire::{
@@ -202,10 +205,7 @@ fn refused(target: &Target, error: &ConnectError, config: &Config) -> Check {
                 .map(|url| format!("open {url} in your browser"));
             (Verdict::Warn, open.unwrap_or_else(|| advice.clone()))
         }
-        ConnectError::Forbidden(_) => {
-            let rule = "let yourself in by the `policy` of the server's route, if you should be";
-            (Verdict::Warn, rule.to_owned())
-        }
+        ConnectError::Forbidden(failure) => (Verdict::Warn, let_in(failure)),
         ConnectError::StaleToken(_) => {
             let place = config.public_url.as_ref().map(origin).unwrap_or_default();
             (Verdict::Fail, format!("run `toolgate login {place}`"))
@@ -215,5 +215,30 @@ fn refused(target: &Target, error: &ConnectError, config: &Config) -> Check {
     Check {
         verdict,
         ..Check::ok(Group::Servers, "servers.server", what).mend(mend)
+    }
+}
+
+/// What to do about a refusal: by policy it comes without a status, as a JSON-RPC error; a missing
+/// certificate and the server's own refusal have advice of theirs.
+fn let_in(failure: &Failure) -> String {
+    if failure.layer == Layer::Pomerium && failure.status.is_none() {
+        return "let yourself in by the `policy` of the server's route, if you should be"
+            .to_owned();
+    }
+    failure.advice.clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_denial_by_policy_is_mended_in_the_policy() {
+        let of_policy = Failure::new(Layer::Pomerium, "policy denies this", "Ask.");
+        assert!(let_in(&of_policy).contains("`policy`"));
+        let own = Failure::new(Layer::Server, "refused", "Ask whoever runs it.").with_status(403);
+        assert_eq!(let_in(&own), "Ask whoever runs it.");
+        let device = Failure::new(Layer::Pomerium, "device", "Register it.").with_status(450);
+        assert_eq!(let_in(&device), "Register it.");
     }
 }
