@@ -154,6 +154,11 @@ fn origin(url: &Url) -> String {
     url.origin().ascii_serialization()
 }
 
+/// A base URL as it may be shown: a query, or a name and a password, may be a secret.
+fn place(url: &Url) -> String {
+    format!("{}{}", origin(url), url.path())
+}
+
 /// The checks of Pomerium's configuration file.
 fn of_file(path: &Path, expected: &Expected) -> Vec<Check> {
     let shown = path.display().to_string();
@@ -194,6 +199,15 @@ fn form(arguments: &Arguments) -> Form {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_may_be_a_secret_in_a_url_is_not_shown() {
+        let url = "https://ana:pw@model.example:8443/v1?api-key=sk-1#x";
+        assert_eq!(
+            place(&url.parse().unwrap()),
+            "https://model.example:8443/v1"
+        );
+    }
 
     #[test]
     fn a_file_that_cannot_be_read_or_has_no_end_is_a_failure() {

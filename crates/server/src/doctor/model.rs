@@ -17,6 +17,7 @@ use wire::{
 };
 
 use super::{
+    place,
     report::{Check, Group, Report},
     way::Way,
 };
@@ -68,7 +69,7 @@ pub(super) async fn check(way: &Way, config: &Config, report: &mut Report) {
 /// The model that would answer, if the endpoint can be used at all.
 async fn choose(client: &ModelClient, config: &Config, report: &mut Report) -> Option<String> {
     let id = "model.list";
-    let base = &config.openai_base_url;
+    let base = place(&config.openai_base_url);
     let started = Instant::now();
     let listed = match client.models().await {
         Ok(listed) => listed,
@@ -103,7 +104,7 @@ async fn choose(client: &ModelClient, config: &Config, report: &mut Report) -> O
 
 /// Goes on without a list if the model is known: some endpoints have none.
 fn without_list(failure: &Failure, config: &Config, report: &mut Report) -> Option<String> {
-    let what = format!("{}: {}", config.openai_base_url, failure.message);
+    let what = format!("{}: {}", place(&config.openai_base_url), failure.message);
     let refused = matches!(failure.status, Some(401 | 403));
     let answered = failure.status.is_some();
     let model = config.model.clone().filter(|_| answered && !refused);

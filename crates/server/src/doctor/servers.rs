@@ -16,7 +16,7 @@ use wire::{
 
 use super::{
     login::Login,
-    origin,
+    origin, place,
     report::{Check, Group, Report, Verdict},
     way::Way,
 };
@@ -171,7 +171,7 @@ async fn look(way: &Way, config: &Config, eras: &EraMemory, target: Target) -> S
         let what = format!("{name}: offers no tools");
         let mend = format!(
             "look at what {} offers: Toolgate uses only tools",
-            target.url
+            place(&target.url)
         );
         checks.push(Check::warn(Group::Servers, "servers.tools", what).mend(mend));
     }

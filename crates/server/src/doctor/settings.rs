@@ -15,7 +15,9 @@ use super::{
     report::{Check, Group, Report},
     way::Way,
 };
-use crate::config::{Config, ConfigError, KEYS, Layered, Source as _, unknown_in_environment};
+use crate::config::{
+    Config, ConfigError, ConfiguredServer, KEYS, Layered, Source as _, unknown_in_environment,
+};
 
 /// The largest MCP request that Pomerium's tool policy is known to see whole, bytes: what the
 /// routes are told to set.
@@ -45,6 +47,7 @@ pub(super) async fn without_network(config: &Config, source: &Layered, report: &
     report.extend(limits(config));
     report.extend(ca_file(config));
     report.extend(plain_key(config));
+    report.extend(config.servers.iter().filter_map(plain_bearer));
     let url = config.database_url.clone();
     let looked = tokio::task::spawn_blocking(move || database(&url)).await;
     report.extend(looked);
@@ -140,13 +143,27 @@ fn ca_file(config: &Config) -> Option<Check> {
 
 /// A key that would travel in clear.
 fn plain_key(config: &Config) -> Option<Check> {
-    let url = &config.openai_base_url;
-    let here = url.host_str().is_some_and(is_loopback);
-    (config.openai_api_key.is_some() && url.scheme() == "http" && !here).then(|| {
+    let in_clear = is_in_clear(&config.openai_base_url);
+    (config.openai_api_key.is_some() && in_clear).then(|| {
         let what = "OPENAI_API_KEY goes to OPENAI_BASE_URL in clear: the URL is http";
         let mend = "set OPENAI_BASE_URL to an https:// address, unless the network is your own";
         Check::warn(Group::Settings, "settings.plain_key", what).mend(mend)
     })
+}
+
+/// The same of a server's.
+fn plain_bearer(server: &ConfiguredServer) -> Option<Check> {
+    (server.bearer.is_some() && is_in_clear(&server.url)).then(|| {
+        let (name, place) = (&server.name, origin(&server.url));
+        let what = format!("bearer_token of [servers.{name}] goes to {place} in clear");
+        let mend = "set its `url` to an https:// address, unless the network is your own";
+        Check::warn(Group::Settings, "settings.plain_key", what).mend(mend)
+    })
+}
+
+/// Whether what is sent there can be read on the way: without TLS, and not to this machine.
+fn is_in_clear(url: &Url) -> bool {
+    url.scheme() == "http" && !url.host_str().is_some_and(is_loopback)
 }
 
 /// What `serve` would do with the database. Nothing is created, and nothing is written.
@@ -270,6 +287,29 @@ mod tests {
     fn verdict(path: &Path) -> (Verdict, String) {
         let check = database(&format!("sqlite://{}", path.display()));
         (check.verdict, check.what)
+    }
+
+    #[test]
+    fn a_server_s_token_in_clear_is_told_and_never_shown() {
+        let server = |url: &str, bearer: Option<&str>| ConfiguredServer {
+            name: "Mail".to_owned(),
+            url: url.parse().unwrap(),
+            bearer: bearer.map(Into::into),
+            trust_hints: false,
+        };
+        let secret = Some("sk-1");
+        let told = plain_bearer(&server("http://mail.example/mcp?key=sk-1", secret)).unwrap();
+        assert_eq!(told.verdict, Verdict::Warn);
+        assert!(told.what.contains("[servers.Mail]"), "{}", told.what);
+        assert!(!told.what.contains("sk-1"), "{}", told.what);
+        for fine in [
+            server("http://mail.example/mcp", None),
+            server("https://mail.example/mcp", secret),
+            server("http://127.0.0.1:8080/mcp", secret),
+            server("http://localhost:8080/mcp", secret),
+        ] {
+            assert!(plain_bearer(&fine).is_none(), "{}", fine.url);
+        }
     }
 
     #[test]
