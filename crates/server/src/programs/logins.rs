@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File, OpenOptions},
+    io,
     path::{Path, PathBuf},
 };
 
@@ -53,6 +54,7 @@ impl Logins {
 
     /// Keeps a login, in place of the one before.
     pub(super) fn put(&self, origin: &Origin, login: Login) -> Result<(), Error> {
+        let _alone = self.lock()?;
         let mut all = self.read()?;
         all.insert(origin.to_string(), login);
         self.write(&all)
@@ -60,6 +62,10 @@ impl Logins {
 
     /// Forgets a login; whether there was one.
     pub(super) fn forget(&self, origin: &Origin) -> Result<bool, Error> {
+        if self.get(origin)?.is_none() {
+            return Ok(false);
+        }
+        let _alone = self.lock()?;
         let mut all = self.read()?;
         let found = all.remove(&origin.to_string()).is_some();
         if found {
@@ -70,6 +76,20 @@ impl Logins {
 
     pub(super) fn path(&self) -> PathBuf {
         self.directory.join("logins.json")
+    }
+
+    /// Keeps other commands from changing the file until the result is dropped. It is the lock of
+    /// a file beside, as each change puts another file in the place of the one before; readers
+    /// need none.
+    fn lock(&self) -> Result<File, Error> {
+        let path = self.directory.join("logins.lock");
+        let locked = || {
+            create_directory(&self.directory)?;
+            let file = open_for_owner(&path)?;
+            file.lock()?;
+            Ok::<_, io::Error>(file)
+        };
+        locked().map_err(|error| unusable(&path, &error))
     }
 
     fn read(&self) -> Result<ByOrigin, Error> {
@@ -122,6 +142,20 @@ fn create_directory(path: &Path) -> io::Result<()> {
         fs::set_permissions(path, fs::Permissions::from_mode(DIRECTORY_MODE))?;
     }
     Ok(())
+}
+
+#[cfg(unix)]
+fn open_for_owner(path: &Path) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true);
+    options.mode(FILE_MODE).open(path)
+}
+
+#[cfg(not(unix))]
+fn open_for_owner(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).write(true).open(path)
 }
 
 #[cfg(not(unix))]
@@ -203,10 +237,33 @@ mod tests {
         assert!(logins.forget(&here).unwrap());
         assert!(logins.get(&here).unwrap().is_none());
         assert_eq!(logins.origins().unwrap(), ["https://a.example:8443"]);
-        let left: Vec<_> = fs::read_dir(directory.path().join("deep/toolgate"))
+        let left = fs::read_dir(directory.path().join("deep/toolgate"));
+        let mut left: Vec<_> = left
             .unwrap()
+            .map(|file| file.unwrap().file_name())
             .collect();
-        assert_eq!(left.len(), 1, "{left:?}");
+        left.sort();
+        assert_eq!(left, ["logins.json", "logins.lock"]);
+    }
+
+    #[test]
+    fn no_login_is_lost_when_several_come_at_once() {
+        const COMMANDS: usize = 8;
+        const LOGINS: usize = 10;
+        let directory = tempfile::tempdir().unwrap();
+        let logins = Logins::of(directory.path().join("toolgate"));
+        std::thread::scope(|commands| {
+            for command in 0..COMMANDS {
+                let logins = &logins;
+                commands.spawn(move || {
+                    for n in 0..LOGINS {
+                        let at = origin(&format!("https://t{command}-{n}.example"));
+                        logins.put(&at, login("a.b.c")).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(logins.origins().unwrap().len(), COMMANDS * LOGINS);
     }
 
     #[cfg(unix)]
