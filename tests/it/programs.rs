@@ -189,7 +189,15 @@ async fn the_forwarder_serves_this_machine_only_and_no_web_page() {
         .await
         .failed_with("run: toolgate login");
     sign_in(&terminal, &gateway).await;
-    let (forwarder, base) = connect(&terminal, &gateway.url(), &["--key", "sk-local"]).await;
+    // A secret among the arguments could be read by everybody on the machine.
+    let argument = ["connect", &gateway.url(), "--key", "sk-local"];
+    assert_eq!(terminal.run(&argument).await.code, Some(2));
+    terminal
+        .run(&["connect", &gateway.url(), "--key-file", "-"])
+        .await
+        .failed_with("--key-file -: it is empty");
+    let key = terminal.write("key", "sk-local\n");
+    let (forwarder, base) = connect(&terminal, &gateway.url(), &["--key-file", &key]).await;
 
     let models = || client().get(format!("{base}/models"));
     let with_key = || models().bearer_auth("sk-local");

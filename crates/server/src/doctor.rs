@@ -54,9 +54,10 @@ pub struct Arguments {
     /// Waits 35 s to see whether Pomerium cuts long answers.
     #[arg(long)]
     long: bool,
-    /// What `toolgate token` prints, in place of the login that `toolgate login` keeps.
-    #[arg(long, value_name = "TOKEN")]
-    token: Option<String>,
+    /// A file with what `toolgate token` prints, in place of the login that `toolgate login` keeps;
+    /// `-` is standard input. (An argument could be read by everybody on the machine.)
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 }
 
 /// Checks everything, writes a line for each check as soon as it is done, and returns the exit
@@ -126,7 +127,7 @@ async fn examine(arguments: &Arguments, config: &Config, source: &Layered, repor
     let mut found = Vec::new();
     let mut login = None;
     if let Some(public_url) = &config.public_url {
-        let find = Login::find(arguments.token.as_deref(), public_url, source);
+        let find = Login::find(arguments.token_file.as_deref(), public_url, source);
         let visit = pomerium::Visit {
             way: &way,
             config,

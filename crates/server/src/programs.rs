@@ -11,10 +11,11 @@ mod key;
 mod login;
 mod logins;
 mod origin;
+pub(crate) mod secret;
 mod site;
 mod terminal;
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use secrecy::SecretString;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -55,9 +56,10 @@ pub enum Command {
         /// Where to listen; only this machine can.
         #[arg(long, default_value = "127.0.0.1:8484")]
         listen: SocketAddr,
-        /// What callers must send as API key, if others use this machine too.
-        #[arg(long)]
-        key: Option<String>,
+        /// A file with what callers must send as API key, if others use this machine too; `-` is
+        /// standard input. (An argument could be read by everybody on the machine.)
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
     },
 }
 
@@ -103,8 +105,13 @@ pub async fn run(command: Command, source: &dyn Source) -> Result<(), Error> {
         }
         Command::Token { url } => login::token(&way, &logins, url).await,
         Command::Logout { url } => login::logout(&logins, &url),
-        Command::Connect { url, listen, key } => {
-            connect::connect(&way, logins, url, connect::Entrance { listen, key }).await
+        Command::Connect {
+            url,
+            listen,
+            key_file,
+        } => {
+            let entrance = connect::Entrance { listen, key_file };
+            connect::connect(&way, logins, url, entrance).await
         }
     };
     stop.cancel();

@@ -108,7 +108,6 @@ impl Clinic {
         command
             .arg("doctor")
             .args(arguments)
-            .args(self.token.iter().flat_map(|token| ["--token", token]))
             .current_dir(self.home.path())
             .env_clear()
             .env("XDG_CONFIG_HOME", self.home.path())
@@ -117,6 +116,9 @@ impl Clinic {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        if let Some(token) = &self.token {
+            command.args(["--token-file", &self.write("token", token)]);
+        }
         command
     }
 }

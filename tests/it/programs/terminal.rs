@@ -44,6 +44,13 @@ impl Terminal {
         self.home.path().join("toolgate/logins.json")
     }
 
+    /// A file with this in it; its path.
+    pub(super) fn write(&self, name: &str, text: &str) -> String {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
     /// Runs a command to its end.
     pub(super) async fn run(&self, arguments: &[&str]) -> Said {
         let running = self.command(arguments).output();

@@ -1,5 +1,7 @@
 //! The person's token, for what only people see.
 
+use std::path::Path;
+
 use http::{HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
 use url::Url;
@@ -22,17 +24,24 @@ const PREFIX: &str = "Pomerium-";
 pub(super) struct Login(SecretString);
 
 impl Login {
-    /// The `given` token, or the one that `toolgate login` keeps; the check says why there is none.
+    /// The token in the `given` file, or the one that `toolgate login` keeps; the check says why
+    /// there is none.
     pub(super) fn find(
-        given: Option<&str>,
+        given: Option<&Path>,
         public_url: &Url,
         source: &Layered,
     ) -> Result<Self, Check> {
         let origin = origin(public_url);
         let id = "pomerium.login";
         let run = format!("run `toolgate login {origin}`, then `toolgate doctor` again");
-        if let Some(given) = given {
-            return Ok(Self::of(given));
+        if let Some(file) = given {
+            return match programs::secret::read("--token-file", file) {
+                Ok(token) => Ok(Self::of(token.expose_secret())),
+                Err(error) => {
+                    let mend = "name a file with what `toolgate token` prints";
+                    Err(Check::fail(Group::Pomerium, id, error.to_string()).mend(mend))
+                }
+            };
         }
         match programs::stored_key(source, &origin) {
             Ok(Some(key)) => Ok(Self(key)),
@@ -82,6 +91,7 @@ impl Login {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::doctor::report::Verdict;
 
     #[test]
     fn a_programmatic_token_gets_its_prefix_once_and_others_stay_as_they_are() {
@@ -92,6 +102,19 @@ mod tests {
         ] {
             assert_eq!(Login::of(given).token().expose_secret(), sent);
         }
+    }
+
+    #[test]
+    fn a_token_comes_from_a_file_and_one_that_cannot_be_read_is_a_failure() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let url: Url = "https://chat.example.com".parse().unwrap();
+        let find = |path: &Path| Login::find(Some(path), &url, &Layered::default());
+        let empty = find(file.path()).unwrap_err();
+        assert_eq!(empty.verdict, Verdict::Fail);
+        assert!(empty.what.contains("it is empty"), "{}", empty.what);
+        std::fs::write(file.path(), "a.b.c\n").unwrap();
+        let token = find(file.path()).unwrap();
+        assert_eq!(token.token().expose_secret(), "Pomerium-a.b.c");
     }
 
     #[test]

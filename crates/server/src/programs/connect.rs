@@ -5,7 +5,7 @@ mod forward;
 mod gate;
 mod keeper;
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use axum::Router;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -16,13 +16,14 @@ use super::{
     Error, Way, login,
     logins::Logins,
     origin::Origin,
+    secret,
     terminal::{note, say},
 };
 
 /// Where callers come in, and what they must know.
 pub(super) struct Entrance {
     pub(super) listen: SocketAddr,
-    pub(super) key: Option<String>,
+    pub(super) key_file: Option<PathBuf>,
 }
 
 /// Forwards until ctrl-c.
@@ -32,18 +33,19 @@ pub(super) async fn connect(
     origin: Origin,
     entrance: Entrance,
 ) -> Result<(), Error> {
-    let Entrance { listen, key } = entrance;
+    let Entrance { listen, key_file } = entrance;
     if !listen.ip().is_loopback() {
         return Err(Error::failed(format!(
             "--listen {listen}: only this machine may use your login; give a loopback address \
              such as 127.0.0.1:8484"
         )));
     }
+    let key = key_file.map(|file| secret::read("--key-file", &file));
+    let key = key.transpose()?;
     let (_, who) = login::signed_in(way, &logins, &origin).await?;
     let cannot = |error| Error::failed(format!("--listen {listen}: cannot listen: {error}"));
     let listener = TcpListener::bind(listen).await.map_err(cannot)?;
     let address = listener.local_addr().map_err(cannot)?;
-    let key = key.map(SecretString::from);
     welcome(address, key.as_ref());
     note(&format!(
         "Forwarding to {origin} as {}; ctrl-c ends it.",
