@@ -14,7 +14,7 @@ use crate::fake::{Fake, answer, wait_for};
 
 use self::{
     gateway::{Gateway, TOKEN, redirect_of},
-    terminal::{Running, Terminal, mode},
+    terminal::{Running, Said, Terminal, mode},
 };
 
 /// Where a sign-in page would be.
@@ -48,7 +48,7 @@ async fn begin(request: reqwest::RequestBuilder) -> reqwest::Response {
 }
 
 /// Signs in to the played Pomerium.
-async fn sign_in(terminal: &Terminal, gateway: &Gateway) {
+async fn sign_in(terminal: &Terminal, gateway: &Gateway) -> Said {
     let mut login = terminal.start(&["login", &gateway.url(), "--no-browser"]);
     let address = login.line(SIGN_IN).await;
     let mut back = redirect_of(&address);
@@ -56,7 +56,7 @@ async fn sign_in(terminal: &Terminal, gateway: &Gateway) {
     let (status, page) = send(client().get(back)).await;
     assert_eq!(status, 200);
     assert!(page.contains("You can close this tab"), "{page}");
-    login.end().await.succeeded();
+    login.end().await.succeeded()
 }
 
 /// A forwarder that is ready, and its base URL.
@@ -139,6 +139,27 @@ async fn a_login_is_kept_for_its_owner_printed_for_sdks_and_forgotten() {
         .run(&["logout", &gateway.url()])
         .await
         .failed_with("not signed in");
+    gateway.end().await;
+}
+
+#[tokio::test]
+async fn a_login_of_another_person_is_told_before_it_takes_the_place_of_the_one_before() {
+    let gateway = Gateway::start().await;
+    let terminal = Terminal::new();
+    for _ in 0..2 {
+        let said = sign_in(&terminal, &gateway).await;
+        assert!(!said.stderr.contains("as Ana"), "{said:?}");
+    }
+    gateway.give_to_ben();
+    let said = sign_in(&terminal, &gateway).await;
+    for words in [
+        "You were signed in to",
+        "as Ana. Now Ben (ben@example.com) signed in",
+        "Warning: the login of Ana is replaced",
+    ] {
+        assert!(said.stderr.contains(words), "no {words:?} in {said:?}");
+    }
+    assert!(said.stdout.contains("as Ben (ben@example.com)"), "{said:?}");
     gateway.end().await;
 }
 

@@ -40,6 +40,8 @@ pub(super) type Pieces = mpsc::UnboundedSender<io::Result<&'static str>>;
 #[derive(Default)]
 struct State {
     signed_out: AtomicBool,
+    /// Whether the session is Ben's.
+    is_bens: AtomicBool,
     refreshes: AtomicUsize,
     streams: Mutex<Vec<mpsc::UnboundedReceiver<io::Result<&'static str>>>>,
     /// Cancelled when somebody has gone who waited for an answer or read a stream.
@@ -72,6 +74,11 @@ impl Gateway {
     /// Ends the session.
     pub(super) fn sign_out(&self) {
         self.state.signed_out.store(true, Ordering::Relaxed);
+    }
+
+    /// Whoever signs in from now on is Ben.
+    pub(super) fn give_to_ben(&self) {
+        self.state.is_bens.store(true, Ordering::Relaxed);
     }
 
     /// The pieces of the next streamed answer.
@@ -118,7 +125,11 @@ impl State {
         match path {
             "/api/session" => {
                 self.refreshes.fetch_add(1, Ordering::Relaxed);
-                json_answer(200, &session())
+                if self.is_bens.load(Ordering::Relaxed) {
+                    json_answer(200, &session_of("Ben", "ben"))
+                } else {
+                    json_answer(200, &session_of("Ana", "ana"))
+                }
             }
             "/v1/chat/completions" => self.streamed(),
             "/v1/models" => with(
@@ -178,11 +189,11 @@ pub(super) fn redirect_of(address: &str) -> Url {
     Url::parse(&to.expect("where the token goes").1).unwrap()
 }
 
-fn session() -> Value {
+fn session_of(name: &str, id: &str) -> Value {
     json!({
-        "subject": "sub-ana",
-        "name": "Ana",
-        "email": "ana@example.com",
+        "subject": format!("sub-{id}"),
+        "name": name,
+        "email": format!("{id}@example.com"),
         "token_seconds": TOKEN_SECONDS,
     })
 }

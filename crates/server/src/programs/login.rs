@@ -10,7 +10,7 @@ use super::{
     logins::{Login, Logins},
     origin::Origin,
     site::{Standing, Who},
-    terminal::{note, say},
+    terminal::{agrees, note, say},
 };
 
 /// How the person gets to the address to sign in at.
@@ -54,13 +54,47 @@ pub(super) async fn login(
         }
         Standing::Unknown(why) => return Err(Error::failed(why)),
     };
+    if let Some(before) = logins.get(origin)?
+        && is_another(&before, &who)
+    {
+        replace(&before, origin, &who)?;
+    }
     keep(logins, origin, token, &who)
+}
+
+/// Whether the login that was kept is not this person's.
+fn is_another(before: &Login, who: &Who) -> bool {
+    match (&before.subject, &who.subject) {
+        (Some(before), Some(now)) => before != now,
+        (Some(_) | None, _) => before.name != who.name,
+    }
+}
+
+/// Says that another person signed in: whoever has the browser is not whoever has the terminal,
+/// or somebody sent them a page. Programs would act for that person from now on.
+fn replace(before: &Login, origin: &Origin, who: &Who) -> Result<(), Error> {
+    let (before, now) = (&before.name, who.full_name());
+    note(&format!(
+        "You were signed in to {origin} as {before}. Now {now} signed in, and your programs would \
+         act as {now}."
+    ));
+    match agrees("Keep this login in place of the one before?") {
+        Some(true) => Ok(()),
+        Some(false) => Err(Error::failed(format!(
+            "nothing was changed: the login of {before} is kept"
+        ))),
+        None => {
+            note(&format!("Warning: the login of {before} is replaced."));
+            Ok(())
+        }
+    }
 }
 
 fn keep(logins: &Logins, origin: &Origin, token: Key, who: &Who) -> Result<(), Error> {
     let login = Login {
         token,
         name: who.name.clone(),
+        subject: who.subject.clone(),
     };
     logins.put(origin, login)?;
     say(&format!(
@@ -147,4 +181,29 @@ pub(super) fn logout(logins: &Logins, origin: &Origin) -> Result<(), Error> {
          browser, or when it expires."
     ));
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_person_is_told_by_the_subject_and_by_the_name_in_older_files() {
+        let before = |subject: Option<&str>| Login {
+            token: Key::new("a.b.c").unwrap(),
+            name: "Ana".to_owned(),
+            subject: subject.map(str::to_owned),
+        };
+        let who = |json: &str| serde_json::from_str::<Who>(json).unwrap();
+        let ana = who(r#"{"name":"Ana","subject":"1"}"#);
+        let other_ana = who(r#"{"name":"Ana","subject":"2"}"#);
+        let renamed = who(r#"{"name":"Ana B.","subject":"1"}"#);
+        let ben = who(r#"{"name":"Ben"}"#);
+        assert!(!is_another(&before(Some("1")), &ana));
+        assert!(!is_another(&before(Some("1")), &renamed));
+        assert!(is_another(&before(Some("1")), &other_ana));
+        assert!(is_another(&before(Some("1")), &ben));
+        assert!(!is_another(&before(None), &ana));
+        assert!(is_another(&before(None), &renamed));
+    }
 }

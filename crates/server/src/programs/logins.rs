@@ -27,6 +27,9 @@ pub(super) struct Login {
     pub(super) token: Key,
     /// Who signed in, as Toolgate calls them.
     pub(super) name: String,
+    /// Their subject there; none in files of before it was kept.
+    #[serde(default)]
+    pub(super) subject: Option<String>,
 }
 
 /// `logins.json`, by origin. It is read anew each time: another command may have changed it.
@@ -199,6 +202,7 @@ mod tests {
         Login {
             token: Key::new(token).unwrap(),
             name: "Ana".to_owned(),
+            subject: None,
         }
     }
 

@@ -46,6 +46,8 @@ pub(super) struct Asked {
 /// Who is signed in, as `GET /api/session` says.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Who {
+    #[serde(default)]
+    pub(super) subject: Option<String>,
     pub(super) name: String,
     email: Option<String>,
     token_seconds: Option<u64>,
