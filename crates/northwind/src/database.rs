@@ -81,6 +81,16 @@ impl Database {
         })
     }
 
+    /// Closes the connections that nobody uses. The writer goes last: it takes the `-wal` and `-shm`
+    /// files away, which readers may not.
+    pub(crate) fn close(&self) {
+        drop(self.readers.take_idle());
+        for writer in self.writers.take_idle() {
+            // One that was never used does not know of the files yet.
+            let _best_effort = writer.probe();
+        }
+    }
+
     /// Runs `job` on a connection of that access, on a blocking thread.
     ///
     /// It ends at the time limit, counted from now, or when `cancel` is cancelled, whichever is
@@ -157,6 +167,11 @@ impl Pool {
             idle: Mutex::new(vec![first]),
             seats: Arc::new(Semaphore::new(size)),
         }
+    }
+
+    fn take_idle(&self) -> Vec<Link> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *idle)
     }
 
     /// Runs `job` on an idle connection, or on a new one. A connection whose job panics is lost.

@@ -190,7 +190,7 @@ impl Server {
             tracker,
         } = self;
         let stop = shutdown.child_token();
-        let northwind = Northwind::new(database, journal, tracker.clone(), stop.clone());
+        let northwind = Northwind::new(database.clone(), journal, tracker.clone(), stop.clone());
         let config = http_config(&allowed_hosts, &allowed_origins, &stop);
         let app = router(northwind, config, verifier);
 
@@ -200,6 +200,7 @@ impl Server {
         if timeout(MAX_SHUTDOWN, tracker.wait()).await.is_err() {
             tracing::warn!(tasks = tracker.len(), "gave up waiting for tasks to end");
         }
+        database.close();
     }
 }
 

@@ -494,3 +494,25 @@ async fn a_missing_database_is_named() {
         "cannot open the database /nowhere/sales.db"
     );
 }
+
+#[tokio::test]
+async fn shutdown_leaves_the_database_in_one_file() {
+    let server = Running::start().await;
+    timeout(SOON, async {
+        // It serves once the database is open.
+        while TcpStream::connect(server.address).await.is_err()
+            || !server.dir.path().join("demo.db-wal").exists()
+        {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    server.shutdown.cancel();
+    let ended = timeout(SOON, server.served).await.unwrap();
+    ended.unwrap().unwrap();
+    for beside in ["demo.db-wal", "demo.db-shm"] {
+        assert!(!server.dir.path().join(beside).exists(), "{beside}");
+    }
+    assert!(server.dir.path().join("demo.db").exists());
+}
