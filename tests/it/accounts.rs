@@ -144,7 +144,7 @@ async fn the_way_back_says_how_it_went_by_looking() {
         page.contains("<h1 dir=\"auto\">Notes was not connected</h1>"),
         "{page}"
     );
-    assert!(page.contains("data-good=\"false\""), "{page}");
+    assert!(page.contains("data-outcome=\"needs_connect\""), "{page}");
     assert!(
         page.contains("/.pomerium/mcp/connect?redirect_url="),
         "{page}"
@@ -158,7 +158,7 @@ async fn the_way_back_says_how_it_went_by_looking() {
     Browser::of(&world, &ana).agree("Ana").await;
     let page = connected(&ana, hostile).await;
     assert!(page.contains("Notes is connected"), "{page}");
-    assert!(page.contains("data-good=\"true\""), "{page}");
+    assert!(page.contains("data-outcome=\"ready\""), "{page}");
     assert_eq!(server(&ana, "Notes").await["state"], "ready");
 
     let page = connected(&ana, "server=%3Cb%3E").await;

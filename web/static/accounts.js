@@ -5,7 +5,7 @@
 
 const CHANNEL = 'toolgate-accounts';
 
-// Tells the other tabs { server, connected }.
+// Tells the other tabs { server, outcome }: see OUTCOMES in servers.js.
 export function tell(news) {
   const channel = new BroadcastChannel(CHANNEL);
   channel.postMessage(news);

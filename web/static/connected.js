@@ -5,13 +5,13 @@ import { tell } from './accounts.js';
 
 const CLOSES_MS = 1500;
 
-const { server, good, quoted } = document.body.dataset;
+const { server, outcome, quoted } = document.body.dataset;
 
 // What Pomerium said is on the page: a reload or a bookmark must not say it again.
 const url = new URL(location.href);
 url.searchParams.delete('connect_error');
 history.replaceState(null, '', url);
 
-if (server !== '') tell({ server, connected: good === 'true' });
+if (server !== '') tell({ server, outcome });
 // What came with words is left to be read.
-if (good === 'true' && quoted === undefined) setTimeout(() => close(), CLOSES_MS);
+if (outcome === 'ready' && quoted === undefined) setTimeout(() => close(), CLOSES_MS);

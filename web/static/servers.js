@@ -7,7 +7,15 @@ import { hear } from './accounts.js';
 // Who only glances at another window does not make every server be tried.
 const RETURNS_APART_MS = 10_000;
 
-const NOT_CONNECTED = 'The account was not connected. Finish in the other tab, or try again.';
+// What stands beside Connect, by how it went.
+const OUTCOMES = {
+  ready: '',
+  not_taken: 'An account is connected, but the server still asks for one. Try another account.',
+  needs_connect: 'The account was not connected. Finish in the other tab, or try again.',
+  forbidden: 'You are not allowed to use this server; the list of servers says why.',
+  unavailable: 'The server cannot be used now; the list of servers says why.',
+  error: 'Whether the account was connected is not known. Come back in a moment.',
+};
 
 export function servers() {
   const dialog = document.getElementById('disconnect');
@@ -20,11 +28,8 @@ export function servers() {
   document.addEventListener('click', (event) => {
     const pressed = event.target.closest('[data-do]');
     if (!pressed) return;
-    const server = pressed.dataset.server ?? pressed.closest('[data-server]')?.dataset.server;
-    if (pressed.dataset.do === 'connect') {
-      tried.set(server, '');
-      look();
-    }
+    const server = serverOf(pressed);
+    if (pressed.dataset.do === 'connect') begin(server);
     if (pressed.dataset.do === 'look') tryAgain(pressed, server);
     if (pressed.dataset.do === 'disconnect') ask(server);
   });
@@ -36,11 +41,19 @@ export function servers() {
   });
   addEventListener('blur', () => { away = true; });
   addEventListener('focus', back);
-  hear(({ server, connected }) => {
-    if (connected) tried.delete(server);
-    else tried.set(server, NOT_CONNECTED);
+  hear(({ server, outcome }) => ended(server, outcome));
+
+  function begin(server) {
+    tried.set(server, '');
     look();
-  });
+  }
+
+  function ended(server, outcome) {
+    const words = OUTCOMES[outcome] ?? '';
+    if (words === '') tried.delete(server);
+    else tried.set(server, words);
+    look();
+  }
 
   async function back() {
     if (!away || looking) return;
@@ -53,8 +66,8 @@ export function servers() {
       looked = Date.now();
       for (const server of pending) {
         const known = now.find(({ name }) => name === server);
-        if (known?.state === 'needs_connect') tried.set(server, NOT_CONNECTED);
-        else tried.delete(server);
+        if (!known) tried.delete(server);
+        else if (known.state !== 'connecting') ended(server, outcomeOf(known));
       }
       look();
     } catch {
@@ -132,4 +145,13 @@ export function servers() {
   }
 
   return { look };
+}
+
+function serverOf(pressed) {
+  return pressed.dataset.server ?? pressed.closest('[data-server]')?.dataset.server;
+}
+
+// How connecting went, by what the server shows.
+function outcomeOf({ state, connected }) {
+  return state === 'needs_connect' && connected ? 'not_taken' : state;
 }
