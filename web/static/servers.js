@@ -53,6 +53,13 @@ export function servers() {
     if (words === '') tried.delete(server);
     else tried.set(server, words);
     look();
+    if (words !== '') show(server);
+  }
+
+  // The list of servers scrolls by itself: what is new in it may be below its edge.
+  function show(server) {
+    const place = document.querySelector(`#servers .connect[data-server="${CSS.escape(server)}"]`);
+    place?.scrollIntoView({ block: 'nearest' });
   }
 
   async function back() {
