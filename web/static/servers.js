@@ -34,6 +34,12 @@ export function servers() {
     if (pressed.dataset.do === 'disconnect') ask(server);
   });
 
+  // The middle button opens a tab as well.
+  document.addEventListener('auxclick', (event) => {
+    const pressed = event.button === 1 && event.target.closest('[data-do="connect"]');
+    if (pressed) begin(serverOf(pressed));
+  });
+
   // The tab may be hidden behind the new one, or stand beside it in a window of its own.
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState === 'hidden') away = true;
