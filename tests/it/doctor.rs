@@ -371,7 +371,10 @@ async fn the_routes_file_needs_no_other_setting() {
         "routes:\n- from: https://chat.example.com\n  to: http://toolgate:3000\n  mcp: {}\n",
     );
     let said = clinic.run(&["--pomerium-config", &broken]).await.exit(1);
-    said.mends("config.yaml:4: ", "`mcp: {server: {max_request_bytes: 1048576}}`");
+    said.mends(
+        "config.yaml:4: ",
+        "`mcp: {server: {max_request_bytes: 1048576}}`",
+    );
 
     let bad = clinic.set("TOOLGATE_LISTEN", "3000");
     let said = bad.run(&["--pomerium-config", file]).await.exit(0);
