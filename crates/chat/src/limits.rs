@@ -29,6 +29,11 @@ pub const DENY_REASON_BYTES: usize = 4 * 1024;
 /// stored some levels deeper than it came, and `serde_json` reads no more than 127.
 pub const JSON_DEPTH: usize = 64;
 
+/// Values in JSON that others made: ten thousand rows of twenty columns, and some more. A tree of
+/// small values takes many times its text: half a million objects of a few bytes each are 16 MB of
+/// text and 400 MB of tree. So they are counted before ([`json_values`]).
+pub const JSON_VALUES: usize = 250_000;
+
 /// Calls of one round; more are refused with `limit`: a model that asks for more has lost itself.
 pub const CALLS_PER_ROUND: usize = 32;
 
@@ -87,6 +92,22 @@ pub fn clip(mut text: String, bytes: usize) -> String {
         text.push(MARK);
     }
     text
+}
+
+/// How many values JSON of this text has at most: each but the first stands behind a comma or a
+/// bracket.
+pub fn json_values(text: &[u8]) -> usize {
+    let (mut values, mut in_string, mut escaped) = (1, false, false);
+    for byte in text {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b',' | b'[' | b'{' if !in_string => values += 1,
+            _ => {}
+        }
+    }
+    values
 }
 
 /// Whether the value has more than [`JSON_DEPTH`] containers within each other.
@@ -148,5 +169,20 @@ mod tests {
         assert!(!nests_too_deeply(&nested(JSON_DEPTH / 2)));
         assert!(nests_too_deeply(&json!([nested(JSON_DEPTH / 2)])));
         assert!(!nests_too_deeply(&json!([[], {}, "x"])));
+    }
+
+    #[test]
+    fn values_are_counted_outside_of_strings_only() {
+        for (text, most) in [
+            ("1", 1),
+            ("[]", 2),
+            ("[1,2,3]", 4),
+            (r#"{"a":1,"b":[{}]}"#, 5),
+            (r#""a,b,[{""#, 1),
+            (r#"["\",[","x"]"#, 3),
+            (r#"["\\",1]"#, 3),
+        ] {
+            assert_eq!(json_values(text.as_bytes()), most, "{text}");
+        }
     }
 }

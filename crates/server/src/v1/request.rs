@@ -14,9 +14,6 @@ use tokio_util::task::TaskTracker;
 use super::intake::too_large;
 use crate::{error::Problem, turns::ApiPost};
 
-/// Values of a request: parsed, each takes some 100 bytes, however short it is written.
-const BODY_VALUES: usize = 250_000;
-
 /// Bytes up to which a request is parsed where it was read: that takes about a millisecond. A larger
 /// one would keep everybody waiting whom the thread serves.
 const PARSED_AT_ONCE: usize = 256 * 1024;
@@ -87,8 +84,8 @@ pub(super) async fn parsed(body: Vec<u8>, tasks: &TaskTracker) -> Result<ChatReq
 }
 
 fn parse(body: &[u8]) -> Result<ChatRequest, Problem> {
-    if values(body) > BODY_VALUES {
-        return Err(too_large(&format!("{BODY_VALUES} JSON values")));
+    if limits::json_values(body) > limits::JSON_VALUES {
+        return Err(too_large(&format!("{} JSON values", limits::JSON_VALUES)));
     }
     let parsed = serde_json::from_slice::<JsonObject>(body);
     let mut body = parsed.map_err(|error| {
@@ -281,28 +278,6 @@ fn refuse_unanswered(open: &BTreeSet<&str>) -> Result<(), Problem> {
          each 'tool_call_id'. The following tool_call_ids did not have response messages: {}.",
         ids.join(", ")
     )))
-}
-
-/// How many values this JSON has, about: each but the first stands after one of `[`, `{`, `,`, `:`.
-fn values(json: &[u8]) -> usize {
-    let mut values = 1;
-    let mut bytes = json.iter();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'[' | b'{' | b',' | b':' => values += 1,
-            b'"' => {
-                while let Some(byte) = bytes.next() {
-                    match byte {
-                        b'\\' => drop(bytes.next()),
-                        b'"' => break,
-                        _ => {}
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
-    values
 }
 
 #[cfg(test)]

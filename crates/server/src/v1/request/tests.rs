@@ -210,10 +210,10 @@ async fn a_large_request_is_parsed_where_it_keeps_nobody_waiting() {
 
 #[test]
 fn a_bomb_of_little_values_is_not_built() {
-    let bomb = format!("{{\"messages\":[{}0]}}", "[],".repeat(BODY_VALUES));
+    let bomb = format!("{{\"messages\":[{}0]}}", "[],".repeat(limits::JSON_VALUES));
     assert_eq!(parse(bomb.as_bytes()).unwrap_err().status, 413);
     // What strings hold is no value.
-    let text = "[,{:\\\"".repeat(BODY_VALUES);
+    let text = "[,{:\\\"".repeat(limits::JSON_VALUES);
     let long = json!([{ "role": "user", "content": text }]);
     assert!(parsed(&with_messages(&long)).is_ok());
 }
