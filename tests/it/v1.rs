@@ -146,6 +146,23 @@ async fn the_sales_question_is_answered_whole() {
 }
 
 #[tokio::test]
+async fn a_stream_has_data_lines_and_nothing_else() {
+    let world = World::start().await;
+    let ana = world.ana();
+    let stream = ana.post(CHAT, &streamed(asking(SALES))).await.expect(200);
+    let lines = stream.body.lines().filter(|line| !line.is_empty());
+    for line in lines.clone() {
+        // A comment keeps the connection alive.
+        assert!(
+            line.starts_with("data: ") || line.starts_with(':'),
+            "{line}"
+        );
+    }
+    assert_eq!(lines.last(), Some("data: [DONE]"));
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn the_sales_question_is_answered_as_it_is_said() {
     let world = World::start().await;
     let ana = world.ana();

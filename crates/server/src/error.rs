@@ -37,6 +37,8 @@ pub struct Problem {
     pub failure: Box<Failure>,
     /// The turn it is about, if any.
     pub turn: Option<TurnId>,
+    /// The parameter of a request under `/v1` that is at fault, if one is.
+    pub param: Option<&'static str>,
 }
 
 /// RFC 9457's members and ours.
@@ -77,6 +79,7 @@ impl Problem {
             code,
             failure,
             turn: None,
+            param: None,
         }
     }
 
@@ -99,6 +102,12 @@ impl Problem {
         self.advise(advice.trim_start())
     }
 
+    /// Names the parameter that is at fault, for programs.
+    pub(crate) fn of_param(self, param: &'static str) -> Self {
+        let param = Some(param);
+        Self { param, ..self }
+    }
+
     /// The problem as a program that speaks OpenAI's API expects it. Whose failure it is, what to
     /// do and Pomerium's request id are in the message: SDKs show nothing else.
     pub(crate) fn openai(&self) -> Response {
@@ -119,7 +128,7 @@ impl Problem {
             error: OpenAiError {
                 message: self.openai_message(),
                 r#type: self.openai_type(),
-                param: None,
+                param: self.param,
                 code: self.code,
             },
         }
@@ -306,6 +315,7 @@ impl Problem {
             code: "upstream",
             failure: Box::new(failure),
             turn: None,
+            param: None,
         }
     }
 
@@ -350,6 +360,7 @@ impl From<Unverified> for Problem {
                     code: "no_keys",
                     failure: Box::new(failure),
                     turn: None,
+                    param: None,
                 }
             }
         }

@@ -63,8 +63,9 @@ pub(crate) async fn chat_completions(
 
 /// A path under `/v1` that there is not.
 pub(crate) async fn not_found() -> Response {
-    let problem =
-        Problem::not_found("address under /v1; there are /v1/chat/completions and /v1/models");
+    let problem = Problem::not_found(
+        "address under /v1; there are /v1/chat/completions, /v1/models and /v1/models/{model}",
+    );
     refused(&problem)
 }
 

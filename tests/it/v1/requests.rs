@@ -13,7 +13,8 @@ async fn what_is_wrong_is_said_in_openai_s_shape() {
     let world = World::start().await;
     let ana = world.ana();
     let none = json!({ "messages": [] });
-    refusal(&ana.post(CHAT, &none).await, 400);
+    let error = refusal(&ana.post(CHAT, &none).await, 400);
+    assert_eq!(error["param"], "messages");
     let broken = ana
         .request(Method::POST, CHAT)
         .header("content-type", "application/json")
@@ -29,10 +30,9 @@ async fn what_is_wrong_is_said_in_openai_s_shape() {
     refusal(&ana.post("/v1/embeddings", &embeddings).await, 404);
     let mut two = asking("Hi");
     two["n"] = json!(2);
-    assert_eq!(
-        refusal(&ana.post(CHAT, &two).await, 400)["code"],
-        "unsupported_parameter"
-    );
+    let error = refusal(&ana.post(CHAT, &two).await, 400);
+    assert_eq!(error["code"], "unsupported_parameter");
+    assert_eq!(error["param"], "n");
     let form = ana
         .request(Method::POST, CHAT)
         .header("content-type", "text/plain")

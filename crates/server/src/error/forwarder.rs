@@ -81,6 +81,7 @@ impl Problem {
             code: "cut_off",
             failure: Box::new(Failure::new(Layer::Pomerium, message, NO_CUT)),
             turn: None,
+            param: None,
         }
     }
 
@@ -111,6 +112,7 @@ impl Problem {
             code: "refused_by_pomerium",
             failure: Box::new(failure),
             turn: None,
+            param: None,
         }
     }
 }

@@ -94,9 +94,10 @@ fn parse(body: &[u8]) -> Result<ChatRequest, Problem> {
         ))
     })?;
     refuse_unsupported(&body)?;
-    let messages = messages(body.remove("messages"))?;
-    let model = model(body.get("model"))?;
-    let streaming = streaming(&body)?;
+    let messages = messages(body.remove("messages"));
+    let messages = messages.map_err(|problem| problem.of_param("messages"))?;
+    let model = model(body.get("model")).map_err(|problem| problem.of_param("model"))?;
+    let streaming = streaming(&body).map_err(|problem| problem.of_param("stream"))?;
     let tool_choice = tool_choice(&body)?;
     body.retain(|key, value| PASSED_ON.contains(&key.as_str()) && !value.is_null());
     if body.values().any(limits::nests_too_deeply) {
@@ -111,10 +112,11 @@ fn parse(body: &[u8]) -> Result<ChatRequest, Problem> {
     Ok(ChatRequest { post, streaming })
 }
 
-fn unsupported(what: &str) -> Problem {
+fn unsupported(param: &'static str, what: &str) -> Problem {
     let message = format!("{what} is not supported yet.");
     Problem {
         code: "unsupported_parameter",
+        param: Some(param),
         ..Problem::bad_request(message)
     }
 }
@@ -127,23 +129,26 @@ fn refuse_unsupported(body: &JsonObject) -> Result<(), Problem> {
         Some(Value::Bool(true) | Value::Number(_) | Value::String(_) | Value::Object(_)) => true,
     };
     if is_set("n") && body.get("n").and_then(Value::as_u64) != Some(1) {
-        return Err(unsupported("`n` other than 1 (more than one answer)"));
+        return Err(unsupported("n", "`n` other than 1 (more than one answer)"));
     }
     for key in ["tools", "functions"] {
         if is_set(key) {
-            return Err(unsupported(&format!(
-                "`{key}` (functions of your own beside those of the user's MCP servers)"
-            )));
+            let what =
+                format!("`{key}` (functions of your own beside those of the user's MCP servers)");
+            return Err(unsupported(key, &what));
         }
     }
     for key in ["logprobs", "top_logprobs", "audio"] {
         if is_set(key) {
-            return Err(unsupported(&format!("`{key}`")));
+            return Err(unsupported(key, &format!("`{key}`")));
         }
     }
     let modalities = body.get("modalities").and_then(Value::as_array);
     if modalities.is_some_and(|all| all.iter().any(|one| one != "text")) {
-        return Err(unsupported("`modalities` other than [\"text\"]"));
+        return Err(unsupported(
+            "modalities",
+            "`modalities` other than [\"text\"]",
+        ));
     }
     Ok(())
 }
@@ -155,7 +160,10 @@ fn tool_choice(body: &JsonObject) -> Result<ToolChoice, Problem> {
             None | Some(Value::Null) => {}
             Some(choice) if choice == "auto" => {}
             Some(choice) if choice == "none" => return Ok(ToolChoice::None),
-            Some(_) => return Err(unsupported(&format!("`{key}` other than auto and none"))),
+            Some(_) => {
+                let what = format!("`{key}` other than auto and none");
+                return Err(unsupported(key, &what));
+            }
         }
     }
     Ok(ToolChoice::Auto)
