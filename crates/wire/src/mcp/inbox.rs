@@ -9,7 +9,10 @@ use std::{
     time::Instant,
 };
 
-use chat::limits::{PROGRESS_MESSAGE_BYTES, clip, nests_too_deeply};
+use chat::{
+    failure::Layer,
+    limits::{PROGRESS_MESSAGE_BYTES, clip, nests_too_deeply},
+};
 use rmcp::model::{NumberOrString, ProgressToken, RequestId};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -297,7 +300,9 @@ impl Inbox {
 /// The reply that a JSON-RPC error is. Once the server has taken the request an error is its
 /// outcome, whatever it says: nothing it says proves that nothing ran.
 fn read_error(error: &Value, slot: &Slot, request_id: Option<&str>) -> Reply {
-    let trouble = Trouble::of_rpc_error(error).filter(|_| !slot.is_accepted());
+    // A denial of Pomerium's is a body of its own, and was seen before it came here.
+    let trouble = Trouble::of_rpc_error(error, Layer::Server);
+    let trouble = trouble.filter(|_| !slot.is_accepted());
     match trouble {
         Some(trouble) if trouble.failure.request_id.is_none() => {
             Reply::Trouble(trouble.with_request_id(request_id.map(ToOwned::to_owned)))

@@ -131,7 +131,8 @@ impl Wire {
         request_id: Option<&str>,
         session: Option<String>,
     ) -> Result<StreamableHttpPostResponse, Trouble> {
-        let denied = message.get("error").and_then(Trouble::of_rpc_error);
+        let error = message.get("error");
+        let denied = error.and_then(|error| Trouble::of_rpc_error(error, self.leads_to()));
         if let Some(trouble) = denied {
             let id = trouble.failure.request_id.clone();
             return Err(trouble.with_request_id(id.or_else(|| request_id.map(ToOwned::to_owned))));

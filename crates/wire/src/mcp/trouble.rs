@@ -146,8 +146,9 @@ impl Trouble {
         }
     }
 
-    /// What a JSON-RPC error says beside that the request failed, if it does.
-    pub(super) fn of_rpc_error(error: &Value) -> Option<Self> {
+    /// What a JSON-RPC error says beside that the request failed, if it does; `led_to` is whose
+    /// house it comes from: only Pomerium denies by policy.
+    pub(super) fn of_rpc_error(error: &Value, led_to: Layer) -> Option<Self> {
         let code = error.get("code").and_then(Value::as_i64)?;
         let message = error
             .get("message")
@@ -156,6 +157,7 @@ impl Trouble {
         let request_id = error.pointer("/data/request_id").and_then(Value::as_str);
         if let Some(request_id) = request_id
             && code == INVALID_PARAMS
+            && led_to == Layer::Pomerium
             && message.starts_with("access denied")
         {
             let failure = Failure::new(Layer::Pomerium, "policy denies this", ASK_POLICY);

@@ -320,11 +320,13 @@ fn a_denial_names_its_request_and_other_invalid_params_are_none() {
         "message": "access denied, please see the authorization log for the request r for details",
         "data": { "request_id": "r" },
     });
-    let trouble = Trouble::of_rpc_error(&denial).unwrap();
+    let trouble = Trouble::of_rpc_error(&denial, Layer::Pomerium).unwrap();
     assert_eq!(trouble.kind, Kind::Denied);
     assert_eq!(trouble.failure.request_id.as_deref(), Some("r"));
     let plain = serde_json::json!({ "code": -32602, "message": "access denied to row 7" });
-    assert_eq!(Trouble::of_rpc_error(&plain), None);
+    assert_eq!(Trouble::of_rpc_error(&plain, Layer::Pomerium), None);
+    // Another server that says the same says it for itself.
+    assert_eq!(Trouble::of_rpc_error(&denial, Layer::Server), None);
 }
 
 #[test]
