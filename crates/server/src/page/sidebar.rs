@@ -69,6 +69,8 @@ struct Server {
     symbol: &'static str,
     word: &'static str,
     failure: Option<Failure>,
+    /// Why it cannot be used, as far as its word and its button do not say it.
+    reason: Option<String>,
     /// Set when an account has to be connected first.
     connect: Option<Connect>,
     /// Trying again is all that can be done.
@@ -181,6 +183,9 @@ fn server(known: Known) -> Server {
     let connect = (known.state == ServerState::NeedsConnect)
         .then(|| Connect::of(&known))
         .flatten();
+    let failure = known.failure.map(|failure| plain(known.state, failure));
+    let reason = failure.as_ref();
+    let reason = reason.and_then(|failure| reason_in_short(known.state, failure));
     let fine = matches!(known.state, ServerState::Ready | ServerState::Connecting);
     let catalog = known.catalog.as_deref();
     let tools = catalog.map(|catalog| catalog.tools.as_slice());
@@ -197,6 +202,7 @@ fn server(known: Known) -> Server {
         kind,
         symbol,
         word,
+        reason: reason.filter(|_| connect.is_none()),
         failed: !fine && connect.is_none(),
         connect,
         connected: known.route.connected,
@@ -204,7 +210,7 @@ fn server(known: Known) -> Server {
         broken: catalog
             .map(|catalog| catalog.broken.clone())
             .unwrap_or_default(),
-        failure: known.failure,
+        failure,
         key: known.route.name,
     }
 }
@@ -230,6 +236,33 @@ fn refused_by(layer: Option<Layer>) -> &'static str {
         Some(Layer::Pomerium) => "denied by policy",
         Some(Layer::Server) => "refused by the server",
         Some(Layer::Model | Layer::Toolgate) | None => "refused",
+    }
+}
+
+/// A server's failure as it is shown: that no account is connected is no fault, whatever status
+/// carried the news.
+pub(super) fn plain(state: ServerState, failure: Failure) -> Failure {
+    Failure {
+        status: failure
+            .status
+            .filter(|_| state != ServerState::NeedsConnect),
+        ..failure
+    }
+}
+
+/// What stands below a server's name while its details are closed. What "denied by policy" says
+/// already is not said again.
+fn reason_in_short(state: ServerState, failure: &Failure) -> Option<String> {
+    let denied = state == ServerState::Forbidden && failure.layer == Layer::Pomerium;
+    match state {
+        ServerState::Ready => None,
+        ServerState::Forbidden if denied && !failure.advice.is_empty() => {
+            Some(failure.advice.clone())
+        }
+        ServerState::Connecting
+        | ServerState::NeedsConnect
+        | ServerState::Forbidden
+        | ServerState::Unavailable => Some(failure.message.clone()),
     }
 }
 
@@ -313,6 +346,30 @@ mod tests {
             ] {
                 assert!(html.contains(part), "{part} is missing in {html}");
             }
+        }
+    }
+
+    #[test]
+    fn a_closed_row_says_what_its_word_does_not() {
+        let reason = |state, layer| {
+            let failure = Failure::new(layer, "It says no.", "Ask somebody.").with_status(401);
+            let mut known = known(state, Some(failure), None);
+            known.connect_url = Some("https://db.example.com/".parse().unwrap());
+            let html = servers(vec![known], None, Answers::Whole);
+            let wants = state == ServerState::NeedsConnect;
+            assert_eq!(html.contains("HTTP 401"), !wants, "{html}");
+            let (_, reason) = html.split_once("<p class=\"reason\" dir=\"auto\">")?;
+            Some(reason.split_once("</p>").unwrap().0.to_owned())
+        };
+        let (message, advice) = (Some("It says no."), Some("Ask somebody."));
+        for (state, layer, said) in [
+            (ServerState::Forbidden, Layer::Pomerium, advice),
+            (ServerState::Forbidden, Layer::Server, message),
+            (ServerState::Unavailable, Layer::Pomerium, message),
+            (ServerState::NeedsConnect, Layer::Pomerium, None),
+            (ServerState::Ready, Layer::Pomerium, None),
+        ] {
+            assert_eq!(reason(state, layer).as_deref(), said, "{state:?}");
         }
     }
 
