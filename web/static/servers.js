@@ -93,6 +93,7 @@ export function servers() {
   // Shows on the cards what is known of the servers by now.
   function look() {
     nameTools();
+    offerAgain();
     for (const place of document.querySelectorAll('.connect')) {
       const outcome = place.querySelector('.outcome');
       const words = tried.get(place.dataset.server) ?? '';
@@ -108,6 +109,18 @@ export function servers() {
       if (!title) continue;
       card.textContent = title.textContent;
       delete card.dataset.tool;
+    }
+  }
+
+  // A turn that went on without a server can be asked again once there is one.
+  function offerAgain() {
+    for (const trouble of document.querySelectorAll('.server-trouble[data-state="needs-connect"]')) {
+      const server = CSS.escape(trouble.dataset.server);
+      const known = document.querySelector(`#servers > li[data-server="${server}"]`);
+      if (!known) continue;
+      const ready = known.dataset.state === 'ready';
+      trouble.querySelector('.wanted').hidden = ready;
+      trouble.querySelector('.again').hidden = !ready;
     }
   }
 

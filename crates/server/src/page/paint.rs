@@ -23,7 +23,7 @@ use super::{
     part::Part,
     patch::Patch,
     render,
-    turn::{self, Standing, Stuck, TURNS, Whole},
+    turn::{self, Heading, Standing, Stuck, TURNS, Whole},
     visible,
 };
 use crate::{
@@ -120,7 +120,7 @@ impl Painter {
             let news = self.live.look(|view| {
                 let mut changes = state.painted.take(view);
                 if servers {
-                    changes.add_cards(view);
+                    changes.add_servers(view);
                 }
                 changes
             });
@@ -146,16 +146,17 @@ struct Changes {
     change: u64,
     seq: u64,
     message: Option<String>,
-    head: Option<String>,
+    head: Option<Heading>,
     items: Vec<(usize, Touch, News)>,
     standing: Standing,
     ended: bool,
 }
 
 impl Changes {
-    /// Has the cards of all calls painted again: what their servers offer, or how one is
-    /// connected, has become known.
-    fn add_cards(&mut self, view: &View) {
+    /// Has the cards of all calls and the head painted again: what their servers offer, or how one
+    /// is connected, has become known.
+    fn add_servers(&mut self, view: &View) {
+        self.head = Some(Heading::of(&view.transcript));
         let touched = view.touched.iter().zip(&view.transcript.items).enumerate();
         self.items = touched
             .filter_map(|(index, (touch, item))| match item {
@@ -230,13 +231,11 @@ impl Painted {
             .map(|(index, (touch, item))| (index, *touch, News::of(item, self.items.get(index))))
             .collect();
         let started = transcript.started.as_ref().filter(|_| first);
-        let head_id = format!("{}-head", self.id);
         Changes {
             change: view.change,
             seq: transcript.seq,
             message: started.map(|started| started.message.clone()),
-            head: (first || view.turn_touched > self.change)
-                .then(|| turn::head(&head_id, &transcript.servers, &transcript.left_out)),
+            head: (first || view.turn_touched > self.change).then(|| Heading::of(transcript)),
             items,
             standing: Standing::of(transcript, stuck),
             ended: transcript.end.is_some(),
@@ -258,16 +257,22 @@ impl Painted {
         if let Some(message) = changes.message {
             self.message = visible(&message);
         }
-        if let Some(head) = changes.head {
-            self.head.set(head, version);
-        }
         let foot = turn::foot(&format!("{}-foot", self.id), &self.turn, &changes.standing);
         self.foot.set(foot, version);
         let has_calls = changes
             .items
             .iter()
             .any(|(_, _, news)| matches!(news, News::Call(_)));
-        let servers = if has_calls { servers() } else { Vec::new() };
+        let has_servers = changes.head.as_ref().is_some_and(Heading::names_servers);
+        let servers = if has_calls || has_servers {
+            servers()
+        } else {
+            Vec::new()
+        };
+        if let Some(head) = changes.head {
+            let html = head.html(&format!("{}-head", self.id), &servers);
+            self.head.set(html, version);
+        }
         for (index, touch, news) in changes.items {
             if index == self.items.len() {
                 self.items.push(Item::new(&self.id, index, &news, version));
