@@ -58,7 +58,8 @@ struct Card<'a> {
 
 /// What a parked call waits for.
 struct Waits {
-    why: &'static str,
+    /// As far as the card's state does not say it.
+    why: Option<&'static str>,
     connect: Option<Connect>,
     /// Of the answer that refused the call.
     request_id: Option<String>,
@@ -167,7 +168,9 @@ fn waits(item: &CallItem, servers: &[Known]) -> Option<Waits> {
     };
     Some(match reason {
         ParkReason::StaleToken => Waits {
-            why: "Pomerium wants a fresh token of your session. This page brings one by itself.",
+            why: Some(
+                "Pomerium wants a fresh token of your session. This page brings one by itself.",
+            ),
             connect: None,
             request_id: None,
         },
@@ -175,7 +178,7 @@ fn waits(item: &CallItem, servers: &[Known]) -> Option<Waits> {
             let known = server(item, servers);
             let failure = known.and_then(|known| known.failure.as_ref());
             Waits {
-                why: "This call goes on by itself once your account is connected.",
+                why: None,
                 connect: known.and_then(Connect::of),
                 request_id: failure.and_then(|failure| failure.request_id.clone()),
             }

@@ -19,6 +19,9 @@ use crate::servers::Known;
 /// The element that holds the turns of a conversation.
 pub(super) const TURNS: &str = "turns";
 
+/// What a call that waits for an account does not say itself.
+const GOES_ON: &str = "It goes on by itself once your account is connected";
+
 /// The id of a turn's element; those inside it add to it.
 pub(super) fn element(turn: &TurnId) -> String {
     format!("t-{turn}")
@@ -157,7 +160,7 @@ impl Standing {
                 } => waits = waits.or(Some("Waiting for a fresh token of your session")),
                 CallState::Parked {
                     reason: ParkReason::NeedsConnect,
-                } => waits = waits.or(Some("Waiting until you have connected your account")),
+                } => waits = waits.or(Some(GOES_ON)),
                 CallState::Requested | CallState::Running => runs = true,
                 CallState::Finished { .. } => {}
             }
