@@ -98,22 +98,33 @@ fn keep(logins: &Logins, origin: &Origin, token: Key, who: &Who) -> Result<(), E
     };
     logins.put(origin, login)?;
     say(&format!(
-        "Signed in to {origin} as {}. The token is kept in {}.\n\n\
-         For SDKs:\n\n  \
-         export OPENAI_BASE_URL={origin}/v1\n  \
-         export OPENAI_API_KEY=\"$(toolgate token {origin})\"\n\n\
-         For programs that run for long, or take no such key:\n\n  \
-         toolgate connect {origin}",
+        "Signed in to {origin} as {}. The token is kept in {}.\n\n{}",
         who.full_name(),
         logins.path().display(),
+        next(origin),
     ));
     Ok(())
 }
 
+/// What to do with a login. Most SDKs do not find names under `.localhost`: the forwarder does.
+fn next(origin: &Origin) -> String {
+    let connect = format!("  toolgate connect {origin}");
+    if origin.host().ends_with(".localhost") {
+        return format!("For SDKs and other programs:\n\n{connect}");
+    }
+    format!(
+        "For SDKs:\n\n  \
+         export OPENAI_BASE_URL={origin}/v1\n  \
+         export OPENAI_API_KEY=\"$(toolgate token {origin})\"\n\n\
+         For programs that run for long, or take no such key:\n\n{connect}"
+    )
+}
+
 /// No browser is no error: the address has been printed.
 fn open_browser(address: &Url) {
-    if let Err(error) = open::that_detached(address.as_str()) {
-        note(&format!("(No browser could be opened: {error})"));
+    if open::that_detached(address.as_str()).is_err() {
+        // What the launcher says repeats the whole address.
+        note("(No browser could be opened here: open the address above.)");
     }
 }
 
