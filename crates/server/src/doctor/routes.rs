@@ -84,14 +84,6 @@ impl Finding {
         }
     }
 
-    /// Something that could be added; nothing is wrong without it.
-    fn hint(id: &'static str, line: u64, what: impl Into<String>, mend: impl Into<String>) -> Self {
-        Self {
-            verdict: Verdict::Ok,
-            ..Self::fail(id, line, what, mend)
-        }
-    }
-
     fn check(self, place: &str) -> Check {
         let what = format!("{place}:{}: {}", self.line, self.what);
         Check {

@@ -56,12 +56,14 @@ pub(super) async fn without_network(config: &Config, source: &Layered, report: &
 /// Which settings come from where: names only.
 fn sources(source: &Layered) -> Check {
     let environment = Layered::default();
+    // An empty value counts as none, as for `serve`: compose files set many.
+    let sets = |source: &Layered, key: &str| {
+        let value = source.get(key);
+        value.is_some_and(|value| !value.trim().is_empty())
+    };
     let (from_environment, rest): (Vec<&str>, Vec<&str>) =
-        KEYS.iter().partition(|key| environment.get(key).is_some());
-    let from_file: Vec<&str> = rest
-        .into_iter()
-        .filter(|key| source.get(key).is_some())
-        .collect();
+        KEYS.iter().partition(|key| sets(&environment, key));
+    let from_file: Vec<&str> = rest.into_iter().filter(|key| sets(source, key)).collect();
     let words = |keys: &[&str], place: &str| {
         (!keys.is_empty()).then(|| format!("{place}: {}", keys.join(", ")))
     };

@@ -167,5 +167,5 @@ fn audit(document: &Node) -> Option<Finding> {
     let what = "Pomerium's audit log does not say which tool was called";
     let mend = "set `authorize_log_fields: [request-id, user, email, session-id, host, method, \
                 path, ip, mcp-method, mcp-tool]` (mcp-tool-parameters logs the arguments as well)";
-    Some(Finding::hint("routes.audit", line, what, mend))
+    Some(Finding::warn("routes.audit", line, what, mend))
 }
