@@ -162,7 +162,7 @@ async fn the_way_back_says_how_it_went_by_looking() {
     assert_eq!(server(&ana, "Notes").await["state"], "ready");
 
     let page = connected(&ana, "server=%3Cb%3E").await;
-    assert!(page.contains("There is no such server"), "{page}");
+    assert!(page.contains("There is no server of that name"), "{page}");
     let page = connected(&ana, "server=Database").await;
     assert!(page.contains("Database can be used"), "{page}");
     world.finish().await;

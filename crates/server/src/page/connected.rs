@@ -21,6 +21,9 @@ use crate::{app::AppState, gate::Caller, servers::Known};
 /// Bytes of what the query says that are shown.
 const QUOTED_BYTES: usize = 400;
 
+/// Where to look instead.
+const LISTED: &str = "Your servers stand beside the chat.";
+
 /// What came back with the browser.
 struct Back {
     server: String,
@@ -127,12 +130,12 @@ fn page(back: Back, looked: Result<Option<Known>, Failure>) -> Connected {
             page.failure = Some(failure);
         }
         Ok(None) if named => {
-            "There is no such server".clone_into(&mut page.title);
-            page.words = "There is no server of that name.";
+            "There is no server of that name".clone_into(&mut page.title);
+            page.words = LISTED;
         }
         Ok(None) => {
             "No server was named".clone_into(&mut page.title);
-            page.words = "Connect a server from the list beside the chat.";
+            page.words = LISTED;
         }
         Ok(Some(known)) => judge(&mut page, known, &name),
     }
@@ -342,7 +345,7 @@ mod tests {
         assert!(render(&unknown).contains("No list."));
 
         let missing = page_of(None, Ok(None));
-        assert_eq!(missing.title, "There is no such server");
+        assert_eq!(missing.title, "There is no server of that name");
         assert!(!render(&missing).contains("Pomerium"));
 
         let unnamed = page(back("", None), Ok(None));
