@@ -7,13 +7,19 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
-use demo::{notes::Options, pomerium::DemoUser};
+use demo::{
+    notes::{Listing, Options},
+    pomerium::DemoUser,
+};
 use harness::{
     World,
-    browser::{Tab, Visitor},
+    browser::{Scheme, Tab, View, Visitor},
 };
+use serde_json::json;
+use tokio::time::sleep;
 
 use super::{CARD, same_after_reload};
 use crate::{
@@ -24,6 +30,7 @@ use crate::{
 const NOTES: &str = "What notes do I have?";
 const CONNECT: &str = "Connect your account to Notes, in a new tab";
 const LIST_CARD: &str = "List notes";
+const MENU: &str = "Conversations and servers";
 const WAITS: &str = "Waiting until your account is connected";
 const NOT_CONNECTED: &str = "The account was not connected.";
 
@@ -39,6 +46,11 @@ async fn ana(world: &World) -> (Visitor, Tab) {
 async fn connect(visitor: &Visitor, tab: &Tab) -> Tab {
     let card = tab.find(CARD, LIST_CARD).await;
     card.find("link", CONNECT).await.click().await;
+    consent_page(visitor).await
+}
+
+/// The consent page, in the tab that Connect opens.
+async fn consent_page(visitor: &Visitor) -> Tab {
     let consent = visitor.opened_tab().await;
     // The account's own service is somewhere else, and its page brings no icon.
     consent.allow("a request for somewhere else: http://127.0.0.1");
@@ -124,6 +136,79 @@ async fn a_dead_end_is_noticed_when_its_user_comes_back() {
     ana.wait_closed(consent).await;
     tab.wait_end().await;
     tab.wait_no_text(NOT_CONNECTED).await;
+    ana.leave().await;
+    world.finish().await;
+}
+
+/// Presses what the selector finds with the middle button.
+async fn middle_click(tab: &Tab, selector: &str) {
+    let middle = format!(
+        "(() => {{
+          const box = document.querySelector('{selector}').getBoundingClientRect();
+          return [box.x + box.width / 2, box.y + box.height / 2];
+        }})()"
+    );
+    let spot = tab.eval(&middle).await;
+    for kind in ["mousePressed", "mouseReleased"] {
+        let event = json!({
+            "type": kind, "x": spot[0], "y": spot[1], "button": "middle", "clickCount": 1,
+        });
+        tab.cdp("Input.dispatchMouseEvent", event).await;
+    }
+}
+
+#[tokio::test]
+async fn a_consent_that_came_too_late_is_noticed() {
+    let life = Duration::from_secs(1);
+    let world = notes::build(Options::default())
+        .options(|options| options.pomerium.consent_lifetime = life)
+        .start()
+        .await;
+    let (ana, tab) = ana(&world).await;
+    tab.ask(NOTES).await;
+    tab.wait_text(WAITS).await;
+    middle_click(&tab, ".call [data-do=\"connect\"]").await;
+    let consent = consent_page(&ana).await;
+    sleep(life).await;
+    consent.click("button", "Allow").await;
+    consent.wait_text("Authorization state expired").await;
+    consent.allow("status of 400");
+    consent.close().await;
+    tab.wait_no_text(NOT_CONNECTED).await;
+    come_back(&tab).await;
+    tab.wait_text(NOT_CONNECTED).await;
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_turn_that_went_without_a_server_is_asked_again() {
+    let closed = Options {
+        listing: Listing::Closed,
+        ..Options::default()
+    };
+    let world = notes::build(closed).start().await;
+    let (ana, tab) = ana(&world).await;
+    tab.look(View::Phone, Scheme::Light).await;
+    tab.find("button", &format!("{MENU} (something there needs you)"))
+        .await;
+    tab.ask(super::SALES).await;
+    tab.wait_end().await;
+    tab.wait_text("Notes wants you to connect your account")
+        .await;
+    // The list of servers is in the closed drawer.
+    tab.keep_picture("left-out").await;
+    tab.click("link", CONNECT).await;
+    let consent = consent_page(&ana).await;
+    consent.click("button", "Allow").await;
+    ana.wait_closed(consent).await;
+    tab.wait_text("Notes can be used now.").await;
+    tab.wait_gone("link", CONNECT).await;
+    tab.find("button", MENU).await;
+    same_after_reload(&tab).await;
+    tab.click("button", "Ask again").await;
+    let message = tab.find("textbox", "Message").await;
+    assert_eq!(message.value().await, super::SALES);
     ana.leave().await;
     world.finish().await;
 }
