@@ -20,7 +20,7 @@ impl Problem {
 
     /// 401: the caller has no key, or a wrong one, of a forwarder that wants one.
     pub(crate) fn wrong_key() -> Self {
-        let message = "This forwarder wants the API key that it was started with (`--key`).";
+        let message = "This forwarder wants the API key that it was started with (`--key-file`).";
         Self::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
     }
 

@@ -85,8 +85,15 @@ struct Tool {
     key: String,
     title: String,
     description: String,
-    /// Policy refuses it to the user.
+    /// It is refused to the user, by policy or by the server.
     denied: Option<Failure>,
+}
+
+impl Tool {
+    /// Who refuses it, for its `denied`.
+    fn refused(&self) -> &'static str {
+        refused_by(self.denied.as_ref().map(|failure| failure.layer))
+    }
 }
 
 /// The way to connect an account to a server.
@@ -460,6 +467,25 @@ mod tests {
             assert!(denied.contains(part), "{denied}");
             assert!(!other.contains(part), "{other}");
         }
+    }
+
+    #[test]
+    fn a_tool_that_the_server_refuses_is_not_called_denied_by_policy() {
+        let tool = chat::tool::Tool {
+            name: "drop_table".to_owned(),
+            title: None,
+            description: None,
+            input_schema: serde_json::Map::new(),
+            output_schema: None,
+            hints: chat::tool::Hints::default(),
+        };
+        let catalog = Catalog::new("db", vec![tool], Vec::new());
+        let mut database = known(ServerState::Ready, None, Some(catalog));
+        let failure = Failure::new(Layer::Server, "the server refuses this (403)", "Ask.");
+        database.denied.insert("drop_table".to_owned(), failure);
+        let html = servers(vec![database], None, Answers::Whole);
+        assert!(html.contains("refused by the server"), "{html}");
+        assert!(!html.contains("policy"), "{html}");
     }
 
     #[test]
