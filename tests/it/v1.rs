@@ -150,7 +150,7 @@ async fn a_stream_has_data_lines_and_nothing_else() {
     let world = World::start().await;
     let ana = world.ana();
     let stream = ana.post(CHAT, &streamed(asking(SALES))).await.expect(200);
-    let lines = stream.body.lines().filter(|line| !line.is_empty());
+    let mut lines = stream.body.lines().filter(|line| !line.is_empty());
     for line in lines.clone() {
         // A comment keeps the connection alive.
         assert!(
@@ -158,7 +158,7 @@ async fn a_stream_has_data_lines_and_nothing_else() {
             "{line}"
         );
     }
-    assert_eq!(lines.last(), Some("data: [DONE]"));
+    assert_eq!(lines.next_back(), Some("data: [DONE]"));
     world.finish().await;
 }
 

@@ -65,6 +65,16 @@ struct Arguments {
     /// Prints a line for each request that Pomerium's policy judged, as Pomerium logs it.
     #[arg(long)]
     audit: bool,
+    #[command(flatten)]
+    trouble: Trouble,
+    /// The pause between two words of the scripted model, milliseconds.
+    #[arg(long, default_value_t = 30)]
+    delay: u64,
+}
+
+/// What others can have wrong, to see what Toolgate makes of it.
+#[derive(Debug, clap::Args)]
+struct Trouble {
     /// Lets Notes not even list its tools before an account is connected.
     #[arg(long)]
     closed_notes: bool,
@@ -72,9 +82,6 @@ struct Arguments {
     /// after 30 s then, and Toolgate says so.
     #[arg(long)]
     cut_answers: bool,
-    /// The pause between two words of the scripted model, milliseconds.
-    #[arg(long, default_value_t = 30)]
-    delay: u64,
 }
 
 #[tokio::main]
@@ -125,7 +132,7 @@ fn options(arguments: Arguments) -> Options {
         ..model::Options::default()
     };
     let notes = notes::Options {
-        listing: if arguments.closed_notes {
+        listing: if arguments.trouble.closed_notes {
             notes::Listing::Closed
         } else {
             notes::Listing::Open
@@ -146,7 +153,7 @@ fn options(arguments: Arguments) -> Options {
         rules: vec![DENIED_TOOL.to_owned()],
         notes: Some(notes),
         notes_rules: vec![DENIED_SERVER.to_owned()],
-        answers: if arguments.cut_answers {
+        answers: if arguments.trouble.cut_answers {
             Answers::Cut
         } else {
             Answers::Whole
