@@ -173,10 +173,14 @@ impl UserServers {
         known.failure.clone().filter(|_| lately)
     }
 
-    /// Why the server wants an account, if it was asked a moment ago and Pomerium says that none is
-    /// connected: the person may be at its consent page just now.
+    /// Why the server does not even list its tools without an account, if it was asked a moment ago
+    /// and Pomerium says that none is connected: the person may be at its consent page just now.
     pub(super) fn awaits_consent(&self, server: &str) -> Option<Failure> {
         let state = self.state();
+        if state.wanted.contains_key(server) {
+            // It refuses calls, and nobody who only looks.
+            return None;
+        }
         let known = state.servers.get(server)?;
         let lately = known.failed_at.is_some_and(|at| at.elapsed() < CONSENT);
         let awaits = known.state == ServerState::NeedsConnect && !known.route.connected && lately;

@@ -153,6 +153,10 @@ fn a_person_at_the_consent_page_is_not_disturbed() {
     assert_eq!(user.awaits_consent(NOTES), Some(failure()));
     user.list(vec![route(Account::Connected)]);
     assert_eq!(user.awaits_consent(NOTES), None, "the consent was given");
+
+    let open = listed(Account::None);
+    open.want(NOTES, failure());
+    assert_eq!(open.awaits_consent(NOTES), None, "looking disturbs nobody");
 }
 
 #[test]
