@@ -88,11 +88,15 @@ async fn complete(
     request: Request,
 ) -> Result<Response, Problem> {
     // Before it is read: what cannot be answered now need not be held.
-    let admitted = app.turns.room_for(&caller.session.subject);
+    let subject = &caller.session.subject;
+    let (admitted, place) = match (app.turns.room_for(subject), intake.place(subject)) {
+        (Ok(()), Ok(place)) => (Ok(()), Some(place)),
+        (Err(problem), _) | (Ok(()), Err(problem)) => (Err(problem), None),
+    };
     let Received { bytes, room } = intake.read(request.into_body(), admitted).await?;
     let ChatRequest { post, streaming } = request::parsed(bytes, &app.context.tasks).await?;
     let turn = app.turns.post_api(&caller.session, post).await?;
-    drop(room);
+    drop((room, place));
     let id = turn.running.turn.clone();
     let answered = match streaming {
         Some(options) => match Chunks::begin(turn, options).await {

@@ -6,6 +6,8 @@ use axum::{
     body::{Body, BodyDataStream},
     http::StatusCode,
 };
+use chat::ids::Subject;
+use dashmap::DashMap;
 use futures_util::StreamExt as _;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -20,6 +22,10 @@ pub(super) const BODY_BYTES: usize = 20 * 1024 * 1024;
 /// Bytes of all requests that are being read or parsed: a dozen of the largest. Those whose turn has
 /// begun are bounded by how many turns may run.
 const ROOM_BYTES: usize = 256 * 1024 * 1024;
+
+/// Requests of one person that are being read or parsed: with the largest they take less than half
+/// of the room.
+const PLACES: usize = 6;
 
 /// How long a request may take to come: the largest does over 3 Mbit/s.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -36,6 +42,8 @@ const DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) struct Intake {
     /// A place for each byte.
     room: Arc<Semaphore>,
+    /// How many requests of each person are being read.
+    places: Arc<DashMap<Subject, usize>>,
     patience: Duration,
     grace: Duration,
 }
@@ -52,13 +60,46 @@ impl Default for Intake {
     fn default() -> Self {
         Self {
             room: Arc::new(Semaphore::new(ROOM_BYTES)),
+            places: Arc::default(),
             patience: PATIENCE,
             grace: GRACE,
         }
     }
 }
 
+/// A person's request among those of theirs that are being read, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    of: Subject,
+    places: Arc<DashMap<Subject, usize>>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(mut taken) = self.places.get_mut(&self.of) {
+            *taken = taken.saturating_sub(1);
+        }
+        self.places.remove_if(&self.of, |_, taken| *taken == 0);
+    }
+}
+
 impl Intake {
+    /// A place for one more request of this person.
+    ///
+    /// # Errors
+    /// 429 when all of theirs are taken: nobody may fill the room of all.
+    pub(super) fn place(&self, subject: &Subject) -> Result<Place, Problem> {
+        let mut taken = self.places.entry(subject.clone()).or_default();
+        if *taken >= PLACES {
+            return Err(no_place());
+        }
+        *taken += 1;
+        Ok(Place {
+            of: subject.clone(),
+            places: Arc::clone(&self.places),
+        })
+    }
+
     /// Reads the body of a request that was `admitted`, and throws that of any other away.
     ///
     /// # Errors
@@ -138,6 +179,14 @@ fn too_slow(patience: Duration) -> Problem {
     }
 }
 
+fn no_place() -> Problem {
+    let message = format!("Toolgate is reading {PLACES} requests of yours, which is all it may.");
+    Problem {
+        code: "too_many_requests",
+        ..Problem::too_many_turns(message)
+    }
+}
+
 fn no_room() -> Problem {
     let message = "Toolgate is reading as many requests as it can hold. Try again in a moment.";
     Problem {
@@ -158,6 +207,7 @@ mod tests {
     fn intake(room: usize) -> Intake {
         Intake {
             room: Arc::new(Semaphore::new(room)),
+            places: Arc::default(),
             patience: Duration::from_millis(50),
             grace: Duration::from_millis(50),
         }
@@ -217,6 +267,19 @@ mod tests {
         drop(room);
         assert!(intake.read(pieces("four", 2), Ok(())).await.is_ok());
         assert_eq!(intake.room.available_permits(), 10);
+    }
+
+    #[test]
+    fn each_person_has_so_many_places() {
+        let intake = Intake::default();
+        let (ana, ben) = (Subject::from("ana"), Subject::from("ben"));
+        let mut hers: Vec<_> = (0..PLACES).map(|_| intake.place(&ana).unwrap()).collect();
+        assert_eq!(intake.place(&ana).unwrap_err().status, 429);
+        assert!(intake.place(&ben).is_ok());
+        hers.pop();
+        assert!(intake.place(&ana).is_ok());
+        drop(hers);
+        assert!(intake.places.is_empty());
     }
 
     #[tokio::test]
