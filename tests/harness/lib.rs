@@ -37,7 +37,7 @@ mod dice;
 pub use dice::Dice;
 pub use events::{Ended, Events, Frame};
 pub use journal::{Journal, JournalCall};
-pub use toolgate::{ToolgateProcess, program};
+pub use toolgate::{ToolgateProcess, at_home, program};
 pub use user::{Conversation, ConversationTurn, Posted, Response, User};
 pub use world::{Builder, World, free_port};
 

@@ -170,6 +170,21 @@ async fn answers(address: SocketAddr) -> bool {
     asked.await.is_ok()
 }
 
+/// A command of the program's for a person whose home this is: nothing else is set, and what it
+/// says is caught.
+pub fn at_home(home: &Path) -> Command {
+    let mut command = Command::new(program());
+    command
+        .current_dir(home)
+        .env_clear()
+        .env("XDG_CONFIG_HOME", home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
 /// The program, built on first use by the cargo that built the tests.
 ///
 /// It is built together with this package, so that every library has the features it has here and

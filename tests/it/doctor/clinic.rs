@@ -104,18 +104,8 @@ impl Clinic {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(harness::program());
-        command
-            .arg("doctor")
-            .args(arguments)
-            .current_dir(self.home.path())
-            .env_clear()
-            .env("XDG_CONFIG_HOME", self.home.path())
-            .envs(&self.settings)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        let mut command = harness::at_home(self.home.path());
+        command.arg("doctor").args(arguments).envs(&self.settings);
         if let Some(token) = &self.token {
             command.args(["--token-file", &self.write("token", token)]);
         }

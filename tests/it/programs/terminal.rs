@@ -3,7 +3,6 @@
 use std::{
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::Stdio,
 };
 
 use harness::PATIENCE;
@@ -74,16 +73,8 @@ impl Terminal {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(harness::program());
-        command
-            .args(arguments)
-            .current_dir(self.home.path())
-            .env_clear()
-            .env("XDG_CONFIG_HOME", self.home.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true);
+        let mut command = harness::at_home(self.home.path());
+        command.args(arguments);
         command
     }
 }
