@@ -27,6 +27,8 @@ mod hands;
 
 mod eyes;
 
+mod axe;
+
 mod element;
 
 mod keys;

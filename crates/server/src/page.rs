@@ -19,6 +19,8 @@ mod turn;
 
 mod answer;
 pub(crate) mod assets;
+pub(crate) mod compress;
+pub(crate) mod theme;
 
 use std::time::Duration;
 

@@ -61,6 +61,8 @@ pub fn router(app: Arc<App>) -> Router {
         .fallback(page::not_found)
         .method_not_allowed_fallback(api::method_not_allowed)
         // The last layer is the first that a request passes.
+        .layer(page::compress::layer())
+        .layer(middleware::from_fn(page::compress::only_for_our_pages))
         .layer(middleware::from_fn_with_state(
             state.clone(),
             gate::same_origin,
@@ -70,6 +72,7 @@ pub fn router(app: Arc<App>) -> Router {
             gate::identify,
         ))
         .layer(CatchPanicLayer::new())
+        .layer(middleware::from_fn(page::theme::choose))
         .layer(middleware::from_fn(page::headers))
         .with_state(state)
 }

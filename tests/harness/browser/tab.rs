@@ -148,9 +148,14 @@ impl Tab {
         self.cdp("Emulation.setEmulatedMedia", light).await;
     }
 
+    /// Waits until everything that moves on the page and will stop has stopped.
+    pub async fn still(&self) {
+        self.eval(STILL).await;
+    }
+
     /// Keeps a picture of what is displayed: `target/screenshots/<name>.png`.
     pub async fn keep_picture(&self, name: &str) {
-        self.eval(STILL).await;
+        self.still().await;
         let taken = self.page.clone();
         let taken = timeout(BROWSER_PATIENCE, photograph(taken)).await;
         let png = taken.expect("a picture in time").expect("a picture");
