@@ -1,12 +1,18 @@
 //! From a server's result to what the model is shown of it, each step recorded.
 
+pub mod facts;
+pub mod table;
+
 mod blocks;
 mod cut;
+mod delimited;
+mod order;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{outcome::Outcome, shape::blocks::Shown};
+use self::{blocks::Shown, facts::Facts};
+use crate::outcome::Outcome;
 
 /// [`ShapeStep::Omitted`] steps recorded of one result: a result of thousands of small images must
 /// not make thousands of steps. The lines that stand for them are all there, as far as they fit.
@@ -27,6 +33,9 @@ pub struct CallResult {
     /// What was done to `raw` to make `shown`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub steps: Vec<ShapeStep>,
+    /// What `raw` holds, also when it is kept aside.
+    #[serde(default, skip_serializing_if = "Facts::is_empty")]
+    pub facts: Facts,
 }
 
 /// One step from `raw` to `shown`.
@@ -79,6 +88,7 @@ pub fn shape(raw: Value, limit: usize) -> CallResult {
         });
     }
     CallResult {
+        facts: Facts::of(&raw),
         raw,
         raw_bytes: None,
         shown: text,
@@ -97,10 +107,8 @@ impl CallResult {
     /// A result that is only text of ours: nothing came from the server.
     pub fn text(shown: impl Into<String>) -> Self {
         Self {
-            raw: Value::Null,
-            raw_bytes: None,
             shown: shown.into(),
-            steps: Vec::new(),
+            ..Self::default()
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     ids::{CallId, QuestionId, RoundId},
     message::{ModelCall, RoundEnd, Usage},
     outcome::{Outcome, TurnEnd},
-    shape::ShapeStep,
+    shape::{ShapeStep, facts::Facts},
 };
 
 /// A turn as its log tells it.
@@ -126,6 +126,12 @@ pub struct RoundItem {
     pub started_at: i64,
     /// When it finished.
     pub finished_at: Option<i64>,
+    /// Since when it waits to be begun again, after a restart: milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_since: Option<i64>,
+    /// How long it waited for the turn's owner to come back, in all: milliseconds.
+    #[serde(default)]
+    pub waited_ms: u64,
 }
 
 /// How far a round is.
@@ -177,6 +183,9 @@ pub struct CallItem {
     pub shown: String,
     /// The steps from the server's result to `shown`.
     pub steps: Vec<ShapeStep>,
+    /// What the server's result holds.
+    #[serde(default, skip_serializing_if = "Facts::is_empty")]
+    pub facts: Facts,
     /// What went wrong and what to do.
     pub failure: Option<Failure>,
     /// When the model asked, was it (last) started and did it finish: milliseconds since 1970.
@@ -185,6 +194,13 @@ pub struct CallItem {
     pub started_at: Option<i64>,
     /// See `requested_at`.
     pub finished_at: Option<i64>,
+    /// Since when it waits for its owner (an answer, an account, a token); none while it does
+    /// not. Milliseconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_since: Option<i64>,
+    /// How long it waited for its owner, in all: milliseconds.
+    #[serde(default)]
+    pub waited_ms: u64,
 }
 
 /// How far a call is.

@@ -105,6 +105,7 @@ fn set_aside(event: &Event) -> Result<Option<(Event, Body)>, StoreError> {
             raw_bytes: Some(stored_count(size)),
             shown: result.shown.clone(),
             steps: result.steps.clone(),
+            facts: result.facts.clone(),
         },
         failure: failure.clone(),
     };

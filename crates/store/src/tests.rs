@@ -181,9 +181,8 @@ fn call_finished(call: u32, bytes: usize) -> Event {
         outcome: Outcome::Ok,
         result: CallResult {
             raw: json!({"content": [{"type": "text", "text": "é".repeat(bytes / 2)}]}),
-            raw_bytes: None,
             shown: format!("result {call}"),
-            steps: Vec::new(),
+            ..CallResult::default()
         },
         failure: None,
     })

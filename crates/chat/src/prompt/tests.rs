@@ -7,6 +7,7 @@ use crate::{
     failure::{Failure, Layer, Retry, RoundFailure},
     ids::{CallId, ConversationId, RoundId, Sid},
     message::{RoundEnd, ToolChoice},
+    shape::facts::Facts,
 };
 
 fn turn(message: &str, items: Vec<Item>) -> Transcript {
@@ -41,6 +42,8 @@ fn round(number: u32, state: RoundState, text: &str) -> Item {
         usage: None,
         started_at: 0,
         finished_at: None,
+        waits_since: None,
+        waited_ms: 0,
     })
 }
 
@@ -58,10 +61,13 @@ fn call(number: u32, round: u32, state: CallState, shown: &str) -> CallItem {
         progress: None,
         shown: shown.to_owned(),
         steps: Vec::new(),
+        facts: Facts::default(),
         failure: None,
         requested_at: 0,
         started_at: None,
         finished_at: None,
+        waits_since: None,
+        waited_ms: 0,
     }
 }
 

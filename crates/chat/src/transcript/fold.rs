@@ -6,6 +6,7 @@ use crate::{
     },
     ids::{CallId, QuestionId, RoundId},
     message::AssistantMessage,
+    shape::facts::Facts,
     transcript::{CallItem, CallState, End, Item, RoundItem, RoundState, Touched, Transcript},
 };
 
@@ -28,7 +29,13 @@ impl Transcript {
             return Touched::Nothing;
         }
         self.seq = logged.seq;
-        self.event(&logged.event, logged.at)
+        match (self.event(&logged.event, logged.at), logged) {
+            (Touched::Nothing, logged) => self.first_of(logged),
+            (touched, logged) => {
+                self.first_of(logged);
+                touched
+            }
+        }
     }
 
     /// Applies an event that is shown before it is in the log: a delta or progress. When the log
@@ -65,8 +72,13 @@ impl Transcript {
                     failure: failure.clone(),
                     after_ms: *after_ms,
                 };
+                // It waits for the model, not for a person.
+                item.waits_since = None;
             }),
-            Event::RoundDiscarded { round } => self.round(*round, RoundItem::discard),
+            Event::RoundDiscarded { round } => self.round(*round, |item| {
+                item.discard();
+                item.waits_since = Some(at);
+            }),
             Event::ReasoningDelta(delta) => self.delta(delta, |item| &mut item.reasoning),
             Event::TextDelta(delta) => self.delta(delta, |item| &mut item.text),
             Event::RoundFinished {
@@ -85,8 +97,9 @@ impl Transcript {
                 item.state = CallState::Asking {
                     question: *question,
                 };
+                item.waits_since = Some(at);
             }),
-            Event::QuestionAnswered { question, answer } => self.answered(*question, answer),
+            Event::QuestionAnswered { question, answer } => self.answered(*question, answer, at),
             Event::CallStarted { call, .. } => self.open_call(*call, |item| {
                 item.state = CallState::Running;
                 item.started_at = Some(at);
@@ -95,9 +108,11 @@ impl Transcript {
             Event::CallProgress(progress) => self.progress(progress),
             Event::CallParked { call, reason } => self.open_call(*call, |item| {
                 item.state = CallState::Parked { reason: *reason };
+                item.waits_since = Some(at);
             }),
             Event::CallResumed { call, .. } => self.open_call(*call, |item| {
                 item.state = CallState::Requested;
+                item.wait_no_more(at);
             }),
             Event::CallFinished(finished) => {
                 self.open_call(finished.call, |item| item.finish(finished, at))
@@ -155,6 +170,7 @@ impl Transcript {
     fn round_started(&mut self, (round, attempt): (RoundId, u32), at: i64) -> Touched {
         let again = self.round(round, |item| {
             item.discard();
+            item.waited_ms = waited(item.waited_ms, item.waits_since.take(), at);
             item.attempt = attempt;
             item.state = RoundState::Open;
             item.started_at = at;
@@ -172,6 +188,25 @@ impl Transcript {
             grown = item.state == RoundState::Open && grow(field(item), delta);
         });
         if grown { touched } else { Touched::Nothing }
+    }
+
+    /// Notes when the first of a round's reasoning or text was in the log.
+    fn first_of(&mut self, logged: &Logged) -> Touched {
+        let (delta, field): (_, fn(&mut RoundItem) -> &mut Option<i64>) = match &logged.event {
+            Event::ReasoningDelta(delta) => (delta, |item| &mut item.reasoning_at),
+            Event::TextDelta(delta) => (delta, |item| &mut item.text_at),
+            _ => return Touched::Nothing,
+        };
+        let mut is_first = false;
+        let touched = self.round(delta.round, |item| {
+            let open = item.state == RoundState::Open;
+            let first = field(item);
+            is_first = open && first.is_none();
+            if is_first {
+                *first = Some(logged.at);
+            }
+        });
+        if is_first { touched } else { Touched::Nothing }
     }
 
     fn break_rounds(&mut self) {
@@ -218,7 +253,7 @@ impl Transcript {
         }
     }
 
-    fn answered(&mut self, question: QuestionId, answer: &Answer) -> Touched {
+    fn answered(&mut self, question: QuestionId, answer: &Answer, at: i64) -> Touched {
         let asking = CallState::Asking { question };
         let Some(call) = self
             .calls()
@@ -230,6 +265,7 @@ impl Transcript {
         self.open_call(call, |item| {
             item.state = CallState::Requested;
             item.answer = Some(answer.clone());
+            item.wait_no_more(at);
         })
     }
 
@@ -261,6 +297,8 @@ impl RoundItem {
             usage: None,
             started_at: at,
             finished_at: None,
+            waits_since: None,
+            waited_ms: 0,
         }
     }
 
@@ -292,11 +330,18 @@ impl CallItem {
             progress: None,
             shown: String::new(),
             steps: Vec::new(),
+            facts: Facts::default(),
             failure: None,
             requested_at: at,
             started_at: None,
             finished_at: None,
+            waits_since: None,
+            waited_ms: 0,
         }
+    }
+
+    fn wait_no_more(&mut self, at: i64) {
+        self.waited_ms = waited(self.waited_ms, self.waits_since.take(), at);
     }
 
     fn finish(&mut self, finished: &CallFinished, at: i64) {
@@ -305,9 +350,17 @@ impl CallItem {
         };
         self.shown.clone_from(&finished.result.shown);
         self.steps.clone_from(&finished.result.steps);
+        self.facts.clone_from(&finished.result.facts);
         self.failure.clone_from(&finished.failure);
         self.finished_at = Some(at);
+        self.wait_no_more(at);
     }
+}
+
+/// What was waited before, and from `since` until `until`. Clocks can go back.
+fn waited(before: u64, since: Option<i64>, until: i64) -> u64 {
+    let now = since.map_or(0, |since| until.saturating_sub(since));
+    before.saturating_add(u64::try_from(now).unwrap_or_default())
 }
 
 /// Appends what of the delta is not there yet. A delta that starts past the end cannot be placed
