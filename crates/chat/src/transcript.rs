@@ -124,6 +124,12 @@ pub struct RoundItem {
     pub usage: Option<Usage>,
     /// When its (last) request was begun, milliseconds since 1970.
     pub started_at: i64,
+    /// When the first of its reasoning was in the log; none without any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reasoning_at: Option<i64>,
+    /// When the first of its text was in the log: its reasoning was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text_at: Option<i64>,
     /// When it finished.
     pub finished_at: Option<i64>,
     /// Since when it waits to be begun again, after a restart: milliseconds since 1970.

@@ -41,6 +41,8 @@ fn round(number: u32, state: RoundState, text: &str) -> Item {
         calls: Vec::new(),
         usage: None,
         started_at: 0,
+        reasoning_at: None,
+        text_at: None,
         finished_at: None,
         waits_since: None,
         waited_ms: 0,

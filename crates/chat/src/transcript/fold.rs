@@ -29,12 +29,12 @@ impl Transcript {
             return Touched::Nothing;
         }
         self.seq = logged.seq;
-        match (self.event(&logged.event, logged.at), logged) {
-            (Touched::Nothing, logged) => self.first_of(logged),
-            (touched, logged) => {
-                self.first_of(logged);
-                touched
-            }
+        let touched = self.event(&logged.event, logged.at);
+        let first = self.first_of(logged);
+        if touched == Touched::Nothing {
+            first
+        } else {
+            touched
         }
     }
 
@@ -192,16 +192,17 @@ impl Transcript {
 
     /// Notes when the first of a round's reasoning or text was in the log.
     fn first_of(&mut self, logged: &Logged) -> Touched {
-        let (delta, field): (_, fn(&mut RoundItem) -> &mut Option<i64>) = match &logged.event {
-            Event::ReasoningDelta(delta) => (delta, |item| &mut item.reasoning_at),
-            Event::TextDelta(delta) => (delta, |item| &mut item.text_at),
-            _ => return Touched::Nothing,
+        let (Event::ReasoningDelta(delta) | Event::TextDelta(delta)) = &logged.event else {
+            return Touched::Nothing;
         };
         let mut is_first = false;
         let touched = self.round(delta.round, |item| {
-            let open = item.state == RoundState::Open;
-            let first = field(item);
-            is_first = open && first.is_none();
+            let first = if matches!(logged.event, Event::ReasoningDelta(_)) {
+                &mut item.reasoning_at
+            } else {
+                &mut item.text_at
+            };
+            is_first = item.state == RoundState::Open && first.is_none();
             if is_first {
                 *first = Some(logged.at);
             }
@@ -296,6 +297,8 @@ impl RoundItem {
             calls: Vec::new(),
             usage: None,
             started_at: at,
+            reasoning_at: None,
+            text_at: None,
             finished_at: None,
             waits_since: None,
             waited_ms: 0,
@@ -305,6 +308,8 @@ impl RoundItem {
     fn discard(&mut self) {
         self.reasoning.clear();
         self.text.clear();
+        self.reasoning_at = None;
+        self.text_at = None;
     }
 
     fn finish(&mut self, message: &AssistantMessage) {

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    event::{CancelBy, ParkReason, ServerState, TurnStarted},
+    event::{CancelBy, CatalogReady, ParkReason, ServerState, TurnStarted},
     failure::{Failure, Layer, Retry, RoundFailure},
     ids::{ConversationId, Sid},
     message::{ModelCall, RoundEnd, ToolChoice},
@@ -135,6 +135,77 @@ fn turn_finished(end: TurnEnd) -> Event {
     Event::TurnFinished { end, failure: None }
 }
 
+/// A call that a person is asked about.
+fn asked(call: u32, question: u32) -> Event {
+    Event::QuestionAsked {
+        question: QuestionId(question),
+        call: CallId(call),
+    }
+}
+
+#[test]
+fn how_long_a_call_waited_for_its_owner_is_added_up() {
+    let mut told = Told::new();
+    told.tell(started(1, 1));
+    told.tell(finished(1, "", &["a"]));
+    told.tell(requested(1, 1, "a"));
+    told.tell(asked(1, 1));
+    assert_eq!(told.call(1).waits_since, Some(5000));
+    told.tell(text(1, 0, "meanwhile"));
+    told.tell(Event::QuestionAnswered {
+        question: QuestionId(1),
+        answer: Answer::Approve,
+    });
+    assert_eq!(
+        (told.call(1).waits_since, told.call(1).waited_ms),
+        (None, 2000)
+    );
+    told.tell(Event::CallParked {
+        call: CallId(1),
+        reason: ParkReason::StaleToken,
+    });
+    told.tell(Event::CallResumed {
+        call: CallId(1),
+        sid: None,
+    });
+    assert_eq!(told.call(1).waited_ms, 3000);
+    told.tell(Event::CallParked {
+        call: CallId(1),
+        reason: ParkReason::NeedsConnect,
+    });
+    told.tell(ended(1, Outcome::Cancelled, "stopped"));
+    assert_eq!(
+        (told.call(1).waits_since, told.call(1).waited_ms),
+        (None, 4000)
+    );
+}
+
+#[test]
+fn a_round_waits_for_its_owner_after_a_restart_and_for_the_model_on_a_retry() {
+    let mut told = Told::new();
+    told.tell(started(1, 1));
+    told.tell(Event::RoundDiscarded { round: RoundId(1) });
+    told.tell(Event::CatalogReady(CatalogReady {
+        catalogs: Vec::new(),
+        functions: Vec::new(),
+        left_out: Vec::new(),
+    }));
+    told.tell(started(1, 2));
+    assert_eq!(told.round(0).waited_ms, 2000);
+
+    told.tell(Event::RoundDiscarded { round: RoundId(1) });
+    told.tell(Event::RoundRetrying {
+        round: RoundId(1),
+        failure: RoundFailure {
+            failure: Failure::new(Layer::Model, "busy", ""),
+            retry: Retry::After(None),
+        },
+        after_ms: 500,
+    });
+    told.tell(started(1, 3));
+    assert_eq!(told.round(0).waited_ms, 2000, "not for a person");
+}
+
 #[test]
 fn a_turn_with_a_call_reads_in_its_order() {
     let mut told = Told::new();
@@ -185,6 +256,24 @@ fn a_turn_with_a_call_reads_in_its_order() {
         serde_json::from_str::<Transcript>(&stored).unwrap(),
         told.transcript
     );
+}
+
+#[test]
+fn when_a_round_began_to_reason_and_to_write_is_known() {
+    let mut told = Told::new();
+    told.tell(started(1, 1));
+    let shown = reasoning(1, 0, "Hm");
+    told.transcript.preview(&shown);
+    assert_eq!(told.round(0).reasoning_at, None, "not in the log yet");
+    assert_eq!(told.tell(shown), Touched::Item(0), "that it is in is news");
+    told.tell(reasoning(1, 2, "m."));
+    told.transcript.preview(&text(1, 0, "The"));
+    assert_eq!(told.tell(text(1, 0, "The")), Touched::Item(0));
+    assert_eq!(told.tell(text(1, 0, "The")), Touched::Nothing);
+    let times = |told: &Told| (told.round(0).reasoning_at, told.round(0).text_at);
+    assert_eq!(times(&told), (Some(3000), Some(5000)));
+    told.tell(started(1, 2));
+    assert_eq!(times(&told), (None, None));
 }
 
 #[test]
@@ -355,6 +444,7 @@ fn servers_keep_their_last_state() {
 fn what_is_previewed_is_not_applied_again() {
     let mut told = Told::new();
     told.tell(started(1, 1));
+    told.tell(text(1, 0, "H"));
     assert_eq!(told.transcript.preview(&text(1, 0, "Hé")), Touched::Item(0));
     assert_eq!(
         told.transcript.preview(&text(1, 3, "llo")),
