@@ -26,6 +26,8 @@ mod event_row;
 mod open;
 mod writer;
 
+pub mod traffic;
+
 use std::sync::Arc;
 
 use sqlx::SqlitePool;
@@ -55,7 +57,7 @@ impl Store {
     /// [`close`](Self::close), or when the last handle is dropped.
     pub async fn open(url: &str, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let path = open::path(url)?;
-        open::migrate(&path).await?;
+        open::migrate(&path, &open::SCHEMA).await?;
         let conn = open::connect_writer(&path)
             .await
             .map_err(|source| open::failed(&path, source))?;

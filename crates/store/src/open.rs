@@ -7,17 +7,34 @@ use std::{
 };
 
 use sqlx::{
-    Connection, SqliteConnection, SqlitePool,
+    AssertSqlSafe, Connection, SqliteConnection, SqlitePool,
     error::DatabaseError,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{
+        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
+        SqliteSynchronous,
+    },
 };
 
-/// The schema's steps, in order; the version of a database is how many were applied. A step that
-/// was released never changes.
-const MIGRATIONS: &[&str] = &[
-    include_str!("../migrations/0001_conversations_and_turns.sql"),
-    include_str!("../migrations/0002_turns_without_conversation.sql"),
-];
+/// What is kept in a file.
+pub(crate) struct Schema {
+    /// The table that has a row for each step that was applied. The name tells the files apart.
+    pub(crate) versions: &'static str,
+    /// The steps, in order; the version of a database is how many were applied. A step that was
+    /// released never changes.
+    pub(crate) steps: &'static [&'static str],
+    /// Whether room that was given up goes back to the disk when asked.
+    pub(crate) vacuum: SqliteAutoVacuum,
+}
+
+/// Conversations and turn logs.
+pub(crate) const SCHEMA: Schema = Schema {
+    versions: "schema_version",
+    steps: &[
+        include_str!("../migrations/0001_conversations_and_turns.sql"),
+        include_str!("../migrations/0002_turns_without_conversation.sql"),
+    ],
+    vacuum: SqliteAutoVacuum::None,
+};
 
 /// How long a connection waits for another process's lock (a backup, a shell) before it fails.
 const BUSY: Duration = Duration::from_secs(5);
@@ -81,15 +98,18 @@ pub(crate) fn path(url: &str) -> Result<PathBuf, OpenError> {
 }
 
 /// Creates the database if there is none, and brings its schema up to date.
-pub(crate) async fn migrate(path: &Path) -> Result<(), OpenError> {
+pub(crate) async fn migrate(path: &Path, schema: &Schema) -> Result<(), OpenError> {
     create_private(path);
     // Not yet in WAL mode, which stays in the file: one that is not ours is left as it is. Foreign
     // keys cannot be switched within a transaction, and a step may make a table anew.
-    let options = options(path).create_if_missing(true).foreign_keys(false);
+    let options = options(path)
+        .create_if_missing(true)
+        .foreign_keys(false)
+        .auto_vacuum(schema.vacuum);
     let mut conn = SqliteConnection::connect_with(&options)
         .await
         .map_err(|source| failed(path, source))?;
-    let applied = apply(path, &mut conn).await;
+    let applied = apply(path, schema, &mut conn).await;
     conn.close().await.map_err(|source| failed(path, source))?;
     applied
 }
@@ -130,39 +150,44 @@ pub(crate) fn failed(path: &Path, source: sqlx::Error) -> OpenError {
     }
 }
 
-fn options(path: &Path) -> SqliteConnectOptions {
+pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
         .foreign_keys(true)
         .busy_timeout(BUSY)
 }
 
-async fn apply(path: &Path, conn: &mut SqliteConnection) -> Result<(), OpenError> {
+async fn apply(
+    path: &Path,
+    schema: &Schema,
+    conn: &mut SqliteConnection,
+) -> Result<(), OpenError> {
     let failed = |source| failed(path, source);
-    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    let known = i64::try_from(schema.steps.len()).unwrap_or(i64::MAX);
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
-    let found = match version(&mut tx).await.map_err(failed)? {
-        Schema::Empty => 0,
-        Schema::Version(found) if found <= known => found,
-        Schema::Version(found) => {
+    let found = match version(schema, &mut tx).await.map_err(failed)? {
+        Found::Empty => 0,
+        Found::Version(found) if found <= known => found,
+        Found::Version(found) => {
             return Err(OpenError::Newer {
                 path: path.to_owned(),
                 found,
                 known,
             });
         }
-        Schema::Foreign => {
+        Found::Foreign => {
             return Err(OpenError::Foreign {
                 path: path.to_owned(),
             });
         }
     };
-    for (step, sql) in (1_i64..).zip(MIGRATIONS).filter(|(step, _)| *step > found) {
+    for (step, sql) in (1_i64..).zip(schema.steps).filter(|(step, _)| *step > found) {
         sqlx::raw_sql(*sql)
             .execute(&mut *tx)
             .await
             .map_err(failed)?;
-        sqlx::query("INSERT INTO schema_version (version) VALUES ($1)")
+        let insert = format!("INSERT INTO {} (version) VALUES ($1)", schema.versions);
+        sqlx::query(AssertSqlSafe(insert))
             .bind(step)
             .execute(&mut *tx)
             .await
@@ -188,7 +213,7 @@ async fn check_foreign_keys(conn: &mut SqliteConnection) -> Result<(), sqlx::Err
 }
 
 /// What a database holds.
-enum Schema {
+enum Found {
     /// Nothing.
     Empty,
     /// Toolgate's tables.
@@ -197,21 +222,21 @@ enum Schema {
     Foreign,
 }
 
-async fn version(conn: &mut SqliteConnection) -> Result<Schema, sqlx::Error> {
-    let (tables, ours): (i64, i64) = sqlx::query_as(
-        "SELECT COUNT(*), COUNT(CASE WHEN name = 'schema_version' THEN 1 END) FROM sqlite_master",
-    )
-    .fetch_one(&mut *conn)
-    .await?;
+async fn version(schema: &Schema, conn: &mut SqliteConnection) -> Result<Found, sqlx::Error> {
+    let (tables, ours): (i64, i64) =
+        sqlx::query_as("SELECT COUNT(*), COUNT(CASE WHEN name = $1 THEN 1 END) FROM sqlite_master")
+            .bind(schema.versions)
+            .fetch_one(&mut *conn)
+            .await?;
     match (tables, ours) {
-        (0, _) => Ok(Schema::Empty),
-        (_, 0) => Ok(Schema::Foreign),
+        (0, _) => Ok(Found::Empty),
+        (_, 0) => Ok(Found::Foreign),
         (_, _) => {
-            let (version,): (Option<i64>,) =
-                sqlx::query_as("SELECT MAX(version) FROM schema_version")
-                    .fetch_one(conn)
-                    .await?;
-            Ok(Schema::Version(version.unwrap_or(0)))
+            let newest = format!("SELECT MAX(version) FROM {}", schema.versions);
+            let (version,): (Option<i64>,) = sqlx::query_as(AssertSqlSafe(newest))
+                .fetch_one(conn)
+                .await?;
+            Ok(Found::Version(version.unwrap_or(0)))
         }
     }
 }
