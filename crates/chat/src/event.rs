@@ -318,7 +318,7 @@ pub struct CallRequested {
 }
 
 /// A tool on a server.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Target {
     /// The server's name.
     pub server: String,

@@ -23,6 +23,7 @@ pub mod toolbox;
 
 pub mod arguments;
 pub mod policy;
+pub mod selection;
 pub mod shape;
 
 pub mod prompt;

@@ -52,6 +52,18 @@ pub const FUNCTION_NAME_BYTES: usize = 64;
 /// Characters of a function's description (`OpenAI`'s limit).
 pub const FUNCTION_DESCRIPTION_CHARS: usize = 1024;
 
+/// Servers that can be switched off in a conversation: more than anybody has.
+pub const SELECTION_SERVERS: usize = 256;
+
+/// Tools that can be switched off one by one: some servers' all; beyond, a server is switched off.
+pub const SELECTION_TOOLS: usize = 1024;
+
+/// Bytes of the name of a server or tool that is switched off.
+pub const SELECTION_NAME_BYTES: usize = 256;
+
+/// Characters of a conversation's title that a person gives it: two lines of the list.
+pub const TITLE_CHARS: usize = 200;
+
 /// How long running calls have to end after a cancel before their outcome is `unknown`.
 pub const CANCEL_GRACE: Duration = Duration::from_secs(3);
 

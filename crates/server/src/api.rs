@@ -1,5 +1,6 @@
 //! JSON for everything the pages do.
 
+pub(crate) mod conversations;
 pub(crate) mod events;
 pub(crate) mod servers;
 
@@ -14,20 +15,20 @@ use axum::{
 use chat::{
     event::Answer,
     ids::{CallId, ConversationId, QuestionId, TurnId},
+    selection::Selection,
     transcript::Transcript,
 };
 use serde::{Deserialize, Serialize};
+
+pub(crate) use conversations::CONVERSATIONS;
 
 use crate::{
     app::AppState,
     error::Problem,
     extract::{Body, Path, Query},
     gate::Caller,
-    turns::{Post, Posted},
+    turns::{Choices, Place, Post, Posted},
 };
-
-/// Conversations a list holds, the last used.
-pub(crate) const CONVERSATIONS: u32 = 100;
 
 /// Who the caller is, and how long their token has.
 #[derive(Serialize)]
@@ -52,49 +53,6 @@ pub(crate) async fn session(State(app): State<AppState>, caller: Caller) -> Json
     })
 }
 
-/// A conversation in a list.
-#[derive(Serialize)]
-pub(crate) struct ConversationBody {
-    id: ConversationId,
-    title: String,
-    created_at: i64,
-    updated_at: i64,
-    /// The turn that runs in it.
-    running: Option<TurnId>,
-}
-
-impl From<store::ConversationRow> for ConversationBody {
-    fn from(row: store::ConversationRow) -> Self {
-        Self {
-            id: row.id,
-            title: row.title,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-            running: row.open_turn,
-        }
-    }
-}
-
-/// `GET /api/conversations`: the caller's, those last used first.
-pub(crate) async fn conversations(
-    State(app): State<AppState>,
-    caller: Caller,
-) -> Result<Json<Vec<ConversationBody>>, Problem> {
-    let store = &app.context.store;
-    let rows = store
-        .conversations(&caller.person.subject, None, CONVERSATIONS)
-        .await?;
-    Ok(Json(rows.into_iter().map(ConversationBody::from).collect()))
-}
-
-/// A conversation with its turns.
-#[derive(Serialize)]
-pub(crate) struct WholeConversation {
-    #[serde(flatten)]
-    conversation: ConversationBody,
-    turns: Vec<TurnBody>,
-}
-
 /// A turn.
 #[derive(Serialize)]
 pub(crate) struct TurnBody {
@@ -102,61 +60,81 @@ pub(crate) struct TurnBody {
     transcript: Transcript,
 }
 
-/// `GET /api/conversations/{conversation}`: all of it, oldest turn first.
-pub(crate) async fn conversation(
-    State(app): State<AppState>,
-    Path(id): Path<ConversationId>,
-    caller: Caller,
-) -> Result<Json<WholeConversation>, Problem> {
-    let subject = &caller.person.subject;
-    let row = app.context.store.conversation(subject, &id).await?;
-    let row = row.ok_or_else(|| Problem::not_found("conversation"))?;
-    let turns = app
-        .context
-        .store
-        .turns(subject, &id)
-        .await?
-        .unwrap_or_default();
-    Ok(Json(WholeConversation {
-        conversation: row.into(),
-        turns: turns
-            .into_iter()
-            .map(|row| TurnBody {
-                id: row.turn,
-                transcript: row.transcript,
-            })
-            .collect(),
-    }))
-}
-
-/// A message to be posted.
+/// A message to be posted:
+/// `{"message_id": "0199…", "message": "What were our sales?", "conversation": "0199…"}`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MessageBody {
+    /// Made by the caller, unique per user, 1 to 64 ASCII characters: posting it twice is harmless.
     message_id: String,
+    /// At most `limits::MESSAGE_BYTES`.
     message: String,
+    /// Where it goes; a new conversation if absent.
     #[serde(default)]
     conversation: Option<ConversationId>,
+    /// The turn whose place it takes: it follows the same one, and that branch stays. To edit a
+    /// question, to ask it again.
+    #[serde(default)]
+    edits: Option<TurnId>,
+    /// The turn it follows, if that is not the newest. Not with `edits`.
+    #[serde(default)]
+    after: Option<TurnId>,
+    /// The model that is to answer, of `GET /api/models`. If absent that of the turn it follows, or
+    /// the default.
+    #[serde(default)]
+    model: Option<String>,
+    /// What is switched off; only for a new conversation.
+    #[serde(default)]
+    off: Option<Selection>,
 }
 
-/// `POST /api/messages`: begins a turn. The same `message_id` again finds the turn it began.
+/// `POST /api/messages`: begins a turn: 202 `{"conversation": "0199…", "turn": "0199…"}`. The same
+/// `message_id` again finds the turn it began; with another message it is a conflict.
 pub(crate) async fn post_message(
     State(app): State<AppState>,
     caller: Caller,
     Body(body): Body<MessageBody>,
 ) -> Result<(StatusCode, Json<Posted>), Problem> {
-    let MessageBody {
-        message_id,
-        message,
-        conversation,
-    } = body;
-    let post = Post {
-        conversation,
-        message_id,
-        message,
-    };
-    let posted = app.turns.post(&caller.session, post).await?;
+    let posted = app.turns.post(&caller.session, body.read()?).await?;
     Ok((StatusCode::ACCEPTED, Json(posted)))
+}
+
+impl MessageBody {
+    /// Refuses what does not go together.
+    fn read(self) -> Result<Post, Problem> {
+        let nowhere = |param| {
+            let message = format!("`{param}` names a turn of a conversation, and there is none.");
+            Err(Problem::bad_request(message).of_param(param))
+        };
+        let place = match (self.edits, self.after, &self.conversation) {
+            (None, None, _) => Place::Newest,
+            (Some(_), Some(_), _) => {
+                let message = "A message has `edits` or `after`, not both.";
+                return Err(Problem::bad_request(message).of_param("after"));
+            }
+            (Some(_), None, None) => return nowhere("edits"),
+            (None, Some(_), None) => return nowhere("after"),
+            (Some(edited), None, Some(_)) => Place::InsteadOf(edited),
+            (None, Some(after), Some(_)) => Place::After(after),
+        };
+        if self.off.is_some() && self.conversation.is_some() {
+            let message = "`off` is for a new conversation; change the one there is.";
+            return Err(Problem::bad_request(message).of_param("off"));
+        }
+        Ok(Post {
+            conversation: self.conversation,
+            message_id: self.message_id,
+            message: self.message,
+            place,
+            model: self.model,
+            off: self.off.unwrap_or_default(),
+        })
+    }
+}
+
+/// `GET /api/models`: `{"models": ["gpt-4.1", "gpt-4.1-mini"], "default": "gpt-4.1"}`.
+pub(crate) async fn models(State(app): State<AppState>) -> Result<Json<Choices>, Problem> {
+    Ok(Json(app.turns.choices().await?))
 }
 
 /// `GET /api/turns/{turn}`: the turn as it is now.

@@ -11,7 +11,10 @@ mod call;
 mod log;
 mod timers;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use chat::{
     effect::Effect,
@@ -20,6 +23,7 @@ use chat::{
     input::Input,
     outcome::Outcome,
     request::{ApiRequest, Owner},
+    selection::Selection,
     tool::Catalog,
     transcript::Transcript,
     turn::Turn,
@@ -110,6 +114,8 @@ enum Report {
     Server(ServerStateChanged),
     /// The catalogs were loaded.
     Catalogs(Vec<Arc<Catalog>>),
+    /// Servers that were switched on meanwhile were tried.
+    Tried,
 }
 
 /// The task of one turn.
@@ -122,6 +128,10 @@ pub(crate) struct Driver {
     elsewhere: Option<Arc<Session>>,
     pub(crate) live: Arc<Live>,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// What is switched off in the conversation.
+    off: watch::Receiver<Selection>,
+    /// The servers that were not tried because they were off.
+    untried: BTreeSet<String>,
     /// Changes with each token of the session; subscribed to before the session is first looked
     /// at, so that none is missed.
     tokens: watch::Receiver<u64>,
@@ -137,7 +147,7 @@ pub(crate) struct Driver {
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     /// Ends the turn's own tasks.
     ended: CancellationToken,
-    /// The catalogs that the model is offered, once they were loaded.
+    /// The catalogs that the model is offered but for what is switched off, once they were loaded.
     offered: Option<Vec<Arc<Catalog>>>,
     /// What the model is told of the servers that it is not offered, as it was when they were
     /// loaded: from round to round a request begins with the same bytes.
@@ -154,6 +164,8 @@ pub(crate) struct Begin {
     pub(crate) session: Arc<Session>,
     pub(crate) live: Arc<Live>,
     pub(crate) commands: mpsc::Receiver<Command>,
+    /// What is switched off in the conversation.
+    pub(crate) off: watch::Receiver<Selection>,
     pub(crate) history: Vec<Transcript>,
     pub(crate) epoch: u64,
     /// The number of the last event in the log.
@@ -172,6 +184,8 @@ impl Driver {
             elsewhere: None,
             live: begin.live,
             commands: begin.commands,
+            off: begin.off,
+            untried: BTreeSet::new(),
             history: begin.history,
             engine,
             log,
@@ -244,6 +258,7 @@ impl Driver {
                 () = self.log.due() => self.flush().await,
                 Ok(()) = self.tokens.changed() => self.token_came().await,
                 Ok(()) = catalogs.changed() => self.catalogs_changed().await,
+                Ok(()) = self.off.changed() => self.selection_changed().await,
                 event = next_of(&mut self.round) => self.round_event(event).await,
             }
         }
@@ -314,6 +329,9 @@ impl Driver {
                 target,
                 arguments,
             } => {
+                if self.off.borrow().is_off(&target) {
+                    return self.feed(call::switched_off(call)).await;
+                }
                 let task = CallTask {
                     context: Arc::clone(&self.context),
                     owned: self.owned.clone(),

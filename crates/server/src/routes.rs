@@ -33,9 +33,19 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/servers/look", post(api::servers::look))
         .route("/api/servers/disconnect", post(api::servers::disconnect))
         // Conversations.
-        .route("/api/conversations", get(api::conversations))
-        .route("/api/conversations/{conversation}", get(api::conversation))
+        .route("/api/conversations", get(api::conversations::list))
+        .route(
+            "/api/conversations/{conversation}",
+            get(api::conversations::whole)
+                .patch(api::conversations::change)
+                .delete(api::conversations::delete),
+        )
+        .route(
+            "/api/conversations/{conversation}/restore",
+            post(api::conversations::restore),
+        )
         .route("/api/messages", post(api::post_message))
+        .route("/api/models", get(api::models))
         // Turns.
         .route("/api/turns/{turn}", get(api::turn))
         .route("/api/turns/{turn}/events", get(api::events::events))

@@ -85,12 +85,14 @@ impl Servers {
         futures_util::future::join_all(tries).await;
     }
 
-    /// Tries every server of the session's user, side by side, each under its own deadline, and
-    /// tells `said` what became of each. A server that fails is said to have failed and left out.
+    /// Tries the servers of the session's user that are `wanted`, side by side, each under its own
+    /// deadline, and tells `said` what became of each. A server that fails is said to have failed
+    /// and left out.
     pub async fn load(
         self: &Arc<Self>,
         session: &Arc<Session>,
         scope: &ConversationId,
+        wanted: impl Fn(&str) -> bool,
         said: mpsc::Sender<ServerStateChanged>,
     ) -> Vec<Arc<Catalog>> {
         let user = self.of(&session.subject);
@@ -108,6 +110,7 @@ impl Servers {
         let mut tries: FuturesUnordered<_> = user
             .names()
             .into_iter()
+            .filter(|name| wanted(name))
             .map(|name| self.attempt(session, name, scope))
             .collect();
         let mut catalogs = Vec::new();

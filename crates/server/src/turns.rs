@@ -1,6 +1,8 @@
 //! The running turns: begun, found, stopped, taken up again.
 
 mod api;
+mod edit;
+mod models;
 mod post;
 mod recovery;
 
@@ -10,12 +12,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use chat::{
     event::Answer,
     ids::{ConversationId, QuestionId, Subject, TurnId},
+    selection::Selection,
     transcript::{CallState, Transcript},
 };
 use dashmap::DashMap;
@@ -32,26 +34,20 @@ use crate::{
 };
 
 pub use api::{ApiPost, OwnedTurn};
-pub use post::{Post, Posted};
-
-/// How long a list of models is used before the endpoint is asked again.
-const MODELS_LIFE: Duration = Duration::from_mins(1);
-
-/// How long the list of models is waited for before a turn is refused.
-const MODELS_WAIT: Duration = Duration::from_secs(10);
+pub use models::Choices;
+use models::Models;
+pub(crate) use post::selection_refused;
+pub use post::{Place, Post, Posted};
 
 /// The turns that run in this process.
 pub struct Turns {
     context: Arc<Context>,
     running: DashMap<TurnId, Arc<Running>>,
-    /// The endpoint's first model, once it was asked for.
-    model: tokio::sync::OnceCell<String>,
-    configured_model: Option<String>,
-    /// The endpoint's list of models, and when it was asked for.
-    models: tokio::sync::Mutex<Option<(Instant, Vec<String>)>>,
-    /// Held while a turn is opened, so that the limits are counted one message after another.
+    models: Models,
+    /// Held while a turn is opened, so that the limits are counted one message after another, and
+    /// while its conversation is changed.
     posting: tokio::sync::Mutex<()>,
-    /// Counts how often a turn of each user's has begun or was let go of.
+    /// Counts how often a turn of each user's has begun or was let go of, or a conversation changed.
     changes: DashMap<Subject, watch::Sender<u64>>,
     /// A driver has let go of its turn.
     left: Notify,
@@ -71,6 +67,10 @@ pub struct Running {
     commands: mpsc::Sender<Command>,
     /// A stop was asked for while nobody drove the turn.
     cancel_wanted: AtomicBool,
+    /// Its conversation was deleted: nobody sees it any more.
+    deleted: AtomicBool,
+    /// What is switched off in its conversation.
+    off: watch::Sender<Selection>,
 }
 
 impl Turns {
@@ -79,9 +79,7 @@ impl Turns {
         Self {
             context,
             running: DashMap::new(),
-            model: tokio::sync::OnceCell::new(),
-            configured_model: model,
-            models: tokio::sync::Mutex::default(),
+            models: Models::new(model),
             posting: tokio::sync::Mutex::default(),
             changes: DashMap::new(),
             left: Notify::new(),
@@ -91,7 +89,7 @@ impl Turns {
     /// The user's running turn of that id.
     pub fn find(&self, subject: &Subject, turn: &TurnId) -> Option<Arc<Running>> {
         let running = self.running.get(turn)?;
-        (running.subject == *subject).then(|| Arc::clone(&running))
+        running.is_seen_by(subject).then(|| Arc::clone(&running))
     }
 
     /// The turn that runs in the user's conversation.
@@ -103,12 +101,22 @@ impl Turns {
         self.running
             .iter()
             .find(|running| {
-                running.conversation.as_ref() == Some(conversation) && running.subject == *subject
+                running.conversation.as_ref() == Some(conversation) && running.is_seen_by(subject)
             })
             .map(|running| Arc::clone(&running))
     }
 
-    /// Changes whenever a turn of the user's has begun or was let go of.
+    /// The user's running turns.
+    pub(crate) fn of(&self, subject: &Subject) -> Vec<Arc<Running>> {
+        let theirs = self.running.iter();
+        theirs
+            .filter(|running| running.is_seen_by(subject))
+            .map(|running| Arc::clone(&running))
+            .collect()
+    }
+
+    /// Changes whenever a turn of the user's has begun or was let go of, and when a conversation of
+    /// theirs was changed, deleted or restored.
     pub fn changes(&self, subject: &Subject) -> watch::Receiver<u64> {
         let changes = self.changes.entry(subject.clone()).or_default();
         changes.subscribe()
@@ -119,43 +127,6 @@ impl Turns {
         self.running
             .iter()
             .any(|running| running.subject == *subject)
-    }
-
-    /// The endpoint's model that answers.
-    pub async fn model(&self) -> Result<String, Problem> {
-        if let Some(model) = &self.configured_model {
-            return Ok(model.clone());
-        }
-        let list = tokio::time::timeout(MODELS_WAIT, self.context.model.models());
-        let first = self.model.get_or_try_init(|| async {
-            let models = match list.await {
-                Ok(models) => models.map_err(Problem::upstream)?,
-                Err(_) => return Err(Problem::no_model("it did not answer in time")),
-            };
-            models
-                .into_iter()
-                .next()
-                .ok_or_else(|| Problem::no_model("it lists none"))
-        });
-        first.await.cloned()
-    }
-
-    /// The models that can be asked for: the endpoint's, or if it lists none the one that answers.
-    pub async fn models(&self) -> Result<Vec<String>, Problem> {
-        let mut known = self.models.lock().await;
-        if let Some((at, models)) = &*known
-            && at.elapsed() < MODELS_LIFE
-        {
-            return Ok(models.clone());
-        }
-        match (self.context.model.models().await, &self.configured_model) {
-            (Ok(models), _) => {
-                *known = Some((Instant::now(), models.clone()));
-                Ok(models)
-            }
-            (Err(_), Some(model)) => Ok(vec![model.clone()]),
-            (Err(failure), None) => Err(Problem::upstream(failure)),
-        }
     }
 
     /// Tells the user's running turns of a conversation that they are here.
@@ -219,7 +190,7 @@ impl Turns {
 }
 
 impl Running {
-    fn new(owned: &Owned, live: Live) -> (Arc<Self>, mpsc::Receiver<Command>) {
+    fn new(owned: &Owned, live: Live, off: Selection) -> (Arc<Self>, mpsc::Receiver<Command>) {
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let running = Self {
             turn: owned.turn.clone(),
@@ -228,6 +199,8 @@ impl Running {
             live: Arc::new(live),
             commands,
             cancel_wanted: AtomicBool::new(false),
+            deleted: AtomicBool::new(false),
+            off: watch::Sender::new(off),
         };
         (Arc::new(running), receiver)
     }
@@ -241,8 +214,9 @@ impl Running {
             model: String::new(),
             request: None,
         };
-        let (running, _closed) = Self::new(&owned, Live::new(&[]));
+        let (running, _closed) = Self::new(&owned, Live::new(&[]), Selection::default());
         running.live.let_go_of();
+        running.deleted.store(open.deleted, Ordering::Relaxed);
         running
     }
 
@@ -286,6 +260,11 @@ impl Running {
             Ok(false) => Err(answered_already()),
             Err(_) => Err(self.unheard()),
         }
+    }
+
+    /// Whether it is this user's, and there for them.
+    fn is_seen_by(&self, subject: &Subject) -> bool {
+        self.subject == *subject && !self.deleted.load(Ordering::Relaxed)
     }
 
     /// Whether it does more than wait for a person. A turn of the API never waits for one: a call

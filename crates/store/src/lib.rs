@@ -12,10 +12,13 @@
 //! keeps what it says it keeps, that of the machine (a loss of power, a kernel that dies). The
 //! price, a sync of the disk, is paid once for all the writes that one commit groups.
 
+mod branch;
+mod conversations;
 mod error;
 mod history;
 mod log_read;
 mod probe;
+mod purge;
 mod turn_log;
 mod unreadable;
 
@@ -26,6 +29,7 @@ mod event_row;
 mod open;
 mod writer;
 
+pub mod disk;
 pub mod traffic;
 
 use std::sync::Arc;
@@ -35,9 +39,11 @@ use tokio_util::task::TaskTracker;
 
 use crate::writer::Writer;
 pub use crate::{
+    branch::{PATH_TURNS, TurnRow},
+    conversations::{CONVERSATIONS_PAGE, ConversationChange, ConversationRow, Cursor},
     error::StoreError,
-    history::{CONVERSATIONS_PAGE, ConversationRow, Cursor, PATH_TURNS, TurnRow},
     open::OpenError,
+    purge::Expired,
     turn_log::{Append, AppendError, NewTurn, OpenTurn, OpenTurnError, Opened, Taken},
 };
 
@@ -58,9 +64,11 @@ impl Store {
     pub async fn open(url: &str, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let path = open::path(url)?;
         open::migrate(&path, &open::SCHEMA).await?;
-        let conn = open::connect_writer(&path)
+        let failed = |source| open::failed(&path, source);
+        let mut conn = open::connect_writer(&path).await.map_err(failed)?;
+        conversations::fold_titles(&mut conn)
             .await
-            .map_err(|source| open::failed(&path, source))?;
+            .map_err(failed)?;
         let readers = open::readers(&path);
         let writer = Writer::start(path, conn, tasks);
         Ok(Self(Arc::new(Inner {

@@ -65,7 +65,7 @@ impl Store {
     ) -> Result<Option<CallFinished>, StoreError> {
         let row: Option<ResultColumns> = sqlx::query_as(
             "SELECT e.size, e.body, b.body, rb.size, rb.body FROM events e \
-             JOIN turns t ON t.id = e.turn_id \
+             JOIN readable_turns t ON t.id = e.turn_id \
              LEFT JOIN blobs b ON b.hash = e.blob_hash \
              LEFT JOIN results r ON r.turn_id = e.turn_id AND r.seq = e.seq \
              LEFT JOIN blobs rb ON rb.hash = r.blob_hash \
@@ -132,7 +132,7 @@ async fn owns_turn(
     turn: &TurnId,
 ) -> Result<bool, StoreError> {
     let (turns,): (i64,) =
-        sqlx::query_as("SELECT COUNT(*) FROM turns WHERE id = $1 AND subject = $2")
+        sqlx::query_as("SELECT COUNT(*) FROM readable_turns WHERE id = $1 AND subject = $2")
             .bind(turn.as_str())
             .bind(subject.as_str())
             .fetch_one(conn)

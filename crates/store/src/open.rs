@@ -32,6 +32,7 @@ pub(crate) const SCHEMA: Schema = Schema {
     steps: &[
         include_str!("../migrations/0001_conversations_and_turns.sql"),
         include_str!("../migrations/0002_turns_without_conversation.sql"),
+        include_str!("../migrations/0003_edited_conversations.sql"),
     ],
     vacuum: SqliteAutoVacuum::None,
 };
@@ -157,11 +158,7 @@ pub(crate) fn options(path: &Path) -> SqliteConnectOptions {
         .busy_timeout(BUSY)
 }
 
-async fn apply(
-    path: &Path,
-    schema: &Schema,
-    conn: &mut SqliteConnection,
-) -> Result<(), OpenError> {
+async fn apply(path: &Path, schema: &Schema, conn: &mut SqliteConnection) -> Result<(), OpenError> {
     let failed = |source| failed(path, source);
     let known = i64::try_from(schema.steps.len()).unwrap_or(i64::MAX);
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
@@ -181,7 +178,10 @@ async fn apply(
             });
         }
     };
-    for (step, sql) in (1_i64..).zip(schema.steps).filter(|(step, _)| *step > found) {
+    for (step, sql) in (1_i64..)
+        .zip(schema.steps)
+        .filter(|(step, _)| *step > found)
+    {
         sqlx::raw_sql(*sql)
             .execute(&mut *tx)
             .await

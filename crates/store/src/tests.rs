@@ -13,6 +13,7 @@ use chat::{
     ids::{CallId, ConversationId, RoundId, Sid, Subject, TurnId},
     outcome::{Outcome, TurnEnd},
     policy::Policy,
+    selection::Selection,
     shape::CallResult,
     transcript::{End, Transcript},
 };
@@ -119,6 +120,7 @@ fn new_turn(subject: &str, conversation: &str, turn: &str) -> NewTurn {
             model: "scripted".to_owned(),
             sid: Sid::from("sid-1"),
         },
+        off: Selection::default(),
     }
 }
 

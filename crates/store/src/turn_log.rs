@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chat::{
     event::{Event, TurnStarted},
     ids::{ConversationId, Sid, Subject, TurnId},
+    selection::Selection,
     transcript::Transcript,
 };
 
@@ -27,6 +28,8 @@ pub struct NewTurn {
     pub at: i64,
     /// Its first event, which names its conversation, if it has one, and its parent.
     pub started: TurnStarted,
+    /// What is switched off in its conversation, if that begins with it.
+    pub off: Selection,
 }
 
 /// A turn was opened: its log has its first event.
@@ -41,7 +44,7 @@ pub struct Opened {
 /// Why a turn was not opened. Nothing was written.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum OpenTurnError {
-    /// The conversation is another user's, which looks like one that is not there.
+    /// The conversation was deleted, or is another user's, which looks like one that is not there.
     #[error("there is no such conversation")]
     NotFound,
     /// The message was posted before; it is this turn.
@@ -120,6 +123,8 @@ pub struct OpenTurn {
     pub sid: Sid,
     /// The epoch in which it is owned.
     pub epoch: u64,
+    /// Its conversation was deleted: it is to end.
+    pub deleted: bool,
 }
 
 impl Store {

@@ -11,6 +11,7 @@ use sqlx::SqliteConnection;
 
 use crate::{
     body::{Body, count, stored_count},
+    conversations::{encoded, folded},
     error::StoreError,
     event_row::EventRow,
     turn_log::{Append, AppendError, NewTurn, OpenTurnError, Opened, Taken},
@@ -24,6 +25,7 @@ const FIRST_EPOCH: u64 = 1;
 pub(crate) struct Opening {
     new: NewTurn,
     title: String,
+    off: Option<String>,
     first: EventRow,
 }
 
@@ -31,7 +33,17 @@ impl Opening {
     pub(crate) fn encode(new: NewTurn) -> Result<Self, StoreError> {
         let title = prompt::title(&new.started.message);
         let first = EventRow::encode(&Event::TurnStarted(new.started.clone()))?;
-        Ok(Self { new, title, first })
+        let off = if new.off.is_empty() {
+            None
+        } else {
+            Some(encoded(&new.off)?)
+        };
+        Ok(Self {
+            new,
+            title,
+            off,
+            first,
+        })
     }
 
     /// The conversation, if it belongs to one.
@@ -63,8 +75,8 @@ impl Opening {
         let Some(conversation) = self.conversation() else {
             return Ok(());
         };
-        let known: Option<(String, Option<String>)> = sqlx::query_as(
-            "SELECT c.subject, t.id FROM conversations c \
+        let known: Option<(String, Option<i64>, Option<String>)> = sqlx::query_as(
+            "SELECT c.subject, c.deleted_at, t.id FROM conversations c \
              LEFT JOIN turns t ON t.conversation_id = c.id AND t.ended IS NULL \
              WHERE c.id = $1",
         )
@@ -72,21 +84,26 @@ impl Opening {
         .fetch_optional(&mut *conn)
         .await?;
         match known {
-            Some((owner, _)) if owner != self.new.subject.as_str() => {
+            Some((owner, deleted, _))
+                if owner != self.new.subject.as_str() || deleted.is_some() =>
+            {
                 return Err(OpenTurnError::NotFound);
             }
-            Some((_, Some(turn))) => return Err(OpenTurnError::Busy { turn: TurnId(turn) }),
-            Some((_, None)) => {
+            Some((_, _, Some(turn))) => return Err(OpenTurnError::Busy { turn: TurnId(turn) }),
+            Some((_, _, None)) => {
                 touch(conn, conversation, self.new.at).await?;
             }
             None => {
                 sqlx::query(
-                    "INSERT INTO conversations (id, subject, title, created_at, updated_at) \
-                     VALUES ($1, $2, $3, $4, $4)",
+                    "INSERT INTO conversations \
+                     (id, subject, title, title_folded, off, created_at, updated_at) \
+                     VALUES ($1, $2, $3, $4, $5, $6, $6)",
                 )
                 .bind(conversation)
                 .bind(self.new.subject.as_str())
                 .bind(&self.title)
+                .bind(folded(&self.title))
+                .bind(&self.off)
                 .bind(self.new.at)
                 .execute(conn)
                 .await?;
@@ -146,6 +163,7 @@ impl Write for Opening {
             turn,
             at,
             started,
+            off: _,
         } = &self.new;
         sqlx::query(
             "INSERT INTO turns (id, conversation_id, subject, parent_id, message_id, sid, \

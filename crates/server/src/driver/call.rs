@@ -187,6 +187,21 @@ impl CallTask {
     }
 }
 
+/// The end of a call whose tool was switched off after the model had asked for it.
+pub(super) fn switched_off(call: CallId) -> Input {
+    let outcome = Outcome::UnknownFunction;
+    let told = outcome.text_for_model();
+    let result = CallResult::text(format!(
+        "{told} The user has just switched this tool off: do without it, or say what is missing."
+    ));
+    Input::CallEnded {
+        call,
+        outcome,
+        result,
+        failure: None,
+    }
+}
+
 /// The end of a call that nothing came back from.
 pub(super) fn ended_as(call: CallId, outcome: Outcome) -> Input {
     let result = CallResult::text(outcome.text_for_model());

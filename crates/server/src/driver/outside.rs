@@ -142,6 +142,7 @@ impl Driver {
                 }
             }
             Report::Catalogs(catalogs) => self.catalogs_loaded(catalogs).await,
+            Report::Tried => self.tried().await,
             Report::Input(input) => self.call_input(input).await,
         }
     }

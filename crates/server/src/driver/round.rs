@@ -1,6 +1,6 @@
 //! Model rounds, and the catalogs they are offered.
 
-use std::{panic::AssertUnwindSafe, sync::Arc};
+use std::{collections::BTreeSet, panic::AssertUnwindSafe, sync::Arc};
 
 use chat::{
     event::{Delta, Event, JsonObject, ParkReason},
@@ -30,8 +30,9 @@ pub(super) struct OpenRound {
 }
 
 impl Driver {
-    /// Loads the catalogs; a turn whose program wants no calls has none.
-    pub(super) fn load_catalog(&self) {
+    /// Loads the catalogs of the servers that are not switched off; a turn whose program wants no
+    /// calls has none.
+    pub(super) fn load_catalog(&mut self) {
         if self.has_no_functions() {
             let reports = self.reports.0.clone();
             self.context.tasks.spawn(async move {
@@ -39,6 +40,27 @@ impl Driver {
             });
             return;
         }
+        let off = self.off.borrow().servers.clone();
+        self.untried.clone_from(&off);
+        self.try_servers(move |server| !off.contains(server), Report::Catalogs);
+    }
+
+    /// Tries the servers that were off when the catalogs were loaded and are not any more.
+    fn try_untried(&mut self) {
+        let off = self.off.borrow().servers.clone();
+        let now_on: BTreeSet<String> = self.untried.difference(&off).cloned().collect();
+        if !now_on.is_empty() {
+            self.untried.retain(|server| off.contains(server));
+            self.try_servers(move |server| now_on.contains(server), |_| Report::Tried);
+        }
+    }
+
+    /// Tries the servers that are `wanted`, in a task of its own, and reports what each offers.
+    fn try_servers(
+        &self,
+        wanted: impl Fn(&str) -> bool + Send + Sync + 'static,
+        report: impl FnOnce(Vec<Arc<Catalog>>) -> Report + Send + 'static,
+    ) {
         let (context, session) = (Arc::clone(&self.context), Arc::clone(&self.session));
         let (scope, reports) = (self.owned.scope(), self.reports.0.clone());
         let ended = self.ended.clone();
@@ -50,8 +72,8 @@ impl Driver {
                         let _gone = reports.send(Report::Server(change)).await;
                     }
                 };
-                let (catalogs, ()) =
-                    tokio::join!(context.servers.load(&session, &scope, said), tell);
+                let load = context.servers.load(&session, &scope, wanted, said);
+                let (catalogs, ()) = tokio::join!(load, tell);
                 catalogs
             };
             let loading = AssertUnwindSafe(load).catch_unwind();
@@ -60,7 +82,7 @@ impl Driver {
             };
             // Without an answer the turn would wait for ever: it goes on without tools.
             let catalogs = loaded.unwrap_or_default();
-            let _gone = reports.send(Report::Catalogs(catalogs)).await;
+            let _gone = reports.send(report(catalogs)).await;
         });
     }
 
@@ -75,10 +97,42 @@ impl Driver {
         let user = self.context.servers.of(&self.owned.subject);
         let offered: Vec<_> = before.iter().map(|c| c.server.as_str()).collect();
         let catalogs = user.newest(&offered);
-        let toolbox = Arc::new(self.context.toolbox(&self.owned.subject, catalogs.clone()));
+        self.offer(catalogs).await;
+        self.wake_connected().await;
+    }
+
+    /// Other servers or tools are switched off than before: that counts from the next round.
+    pub(super) async fn selection_changed(&mut self) {
+        if self.offered.is_none() {
+            // Begun or not, the loading ends with a look at what is off then.
+            return;
+        }
+        self.note = self.note();
+        self.catalogs_changed().await;
+        self.try_untried();
+    }
+
+    /// Servers that were switched on during the turn were tried: what they offer counts from the
+    /// next round, and the model is told of those that cannot be used.
+    pub(super) async fn tried(&mut self) {
+        self.note = self.note();
+        self.catalogs_changed().await;
+    }
+
+    /// Has the engine offer these, but for what is switched off.
+    async fn offer(&mut self, catalogs: Vec<Arc<Catalog>>) {
+        let on = self.off.borrow_and_update().apply(catalogs.clone());
+        let toolbox = Arc::new(self.context.toolbox(&self.owned.subject, on));
         self.offered = Some(catalogs);
         self.feed(Input::CatalogReady(toolbox)).await;
-        self.wake_connected().await;
+    }
+
+    /// What the model is told of the servers that it is not offered, and that nobody switched off.
+    fn note(&self) -> String {
+        let mut servers = self.live.look(|view| view.transcript.servers.clone());
+        let off = self.off.borrow();
+        servers.retain(|server| !off.is_server_off(&server.server));
+        prompt::unusable(&servers, self.owned.owner())
     }
 
     /// Has the calls go on that waited for an account, at servers that have become ready.
@@ -96,15 +150,11 @@ impl Driver {
 
     /// The catalogs are there: what the model is told of those that are not is settled too.
     pub(super) async fn catalogs_loaded(&mut self, catalogs: Vec<Arc<Catalog>>) {
-        let owner = self.owned.owner();
-        self.note = self
-            .live
-            .look(|view| prompt::unusable(&view.transcript.servers, owner));
-        let toolbox = Arc::new(self.context.toolbox(&self.owned.subject, catalogs.clone()));
-        self.offered = Some(catalogs);
-        self.feed(Input::CatalogReady(toolbox)).await;
+        self.note = self.note();
+        self.offer(catalogs).await;
         // After a restart a call can wait for an account that was connected meanwhile.
         self.wake_connected().await;
+        self.try_untried();
     }
 
     /// The servers that a call waits to be connected, and that have become ready.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chat::{event::TurnStarted, ids::TurnId, request::ApiRequest};
+use chat::{event::TurnStarted, ids::TurnId, request::ApiRequest, selection::Selection};
 use store::NewTurn;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
@@ -84,6 +84,7 @@ impl Turns {
             turn: turn.clone(),
             at,
             started: started.clone(),
+            off: Selection::default(),
         };
         let opened = self.context.store.open_turn(new).await.map_err(refused)?;
         let gone = CancellationToken::new();
@@ -99,6 +100,7 @@ impl Turns {
             at,
             started,
             history: Vec::new(),
+            off: Selection::default(),
             owner_gone: Some(gone.clone()),
         };
         Ok(OwnedTurn {

@@ -7,6 +7,7 @@ use chat::{
     ids::{ConversationId, Subject, TurnId},
     input::Input,
     limits,
+    selection::{Selection, SelectionError},
     transcript::Transcript,
     turn::Turn,
 };
@@ -35,6 +36,24 @@ pub struct Post {
     pub message_id: String,
     /// The message.
     pub message: String,
+    /// Where in the conversation it goes.
+    pub place: Place,
+    /// The model that is to answer; that of the turn before, or the default, if none.
+    pub model: Option<String>,
+    /// What is switched off in a conversation that begins with it.
+    pub off: Selection,
+}
+
+/// Where in its conversation a message goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Place {
+    /// After the newest turn.
+    #[default]
+    Newest,
+    /// After this turn.
+    After(TurnId),
+    /// In the place of this turn, which stays where it is: both follow the same one.
+    InsteadOf(TurnId),
 }
 
 /// Where a posted message ended up.
@@ -46,6 +65,15 @@ pub struct Posted {
     pub turn: TurnId,
 }
 
+/// Where a turn begins.
+struct Begins {
+    conversation: ConversationId,
+    /// The turns before it, oldest first.
+    path: Vec<TurnRow>,
+    /// What is switched off in the conversation.
+    off: Selection,
+}
+
 /// A turn that was opened, and what it begins with.
 pub(super) struct Beginning {
     pub(super) owned: Owned,
@@ -55,6 +83,8 @@ pub(super) struct Beginning {
     pub(super) started: TurnStarted,
     /// The turns before it, oldest first.
     pub(super) history: Vec<Transcript>,
+    /// What is switched off in its conversation.
+    pub(super) off: Selection,
     /// Cancelled when the connection that the turn belongs to goes away.
     pub(super) owner_gone: Option<CancellationToken>,
 }
@@ -69,13 +99,16 @@ impl Turns {
         check(&post)?;
         let (subject, store) = (&session.subject, &self.context.store);
         if let Some((turn, conversation)) = store.posted(subject, &post.message_id).await? {
-            return posted(turn, conversation);
+            return self.posted(subject, turn, conversation, &post).await;
         }
-        let model = self.model().await?;
+        if let Some(model) = &post.model {
+            self.check_model(model).await?;
+        }
+        let default = self.model().await?;
         let (turns, session) = (Arc::clone(self), Arc::clone(session));
         // In a task of its own: a browser that goes away in the middle must not leave a turn that
         // is open and that nobody drives.
-        let open = async move { turns.open(&session, post, model).await };
+        let open = async move { turns.open(&session, post, default).await };
         let opening = self.context.tasks.spawn(open);
         opening
             .await
@@ -86,23 +119,29 @@ impl Turns {
         self: &Arc<Self>,
         session: &Arc<Session>,
         post: Post,
-        model: String,
+        default: String,
     ) -> Result<Posted, Problem> {
         let _posting = self.posting.lock().await;
         let subject = &session.subject;
         self.room_for(subject)?;
-        let (conversation, path) = self.conversation_of(subject, &post).await?;
+        let Begins {
+            conversation,
+            path,
+            off,
+        } = self.conversation_of(subject, &post).await?;
+        let model = post.model.clone();
+        let model = model.or_else(|| self.model_before(&path));
         let owned = Owned {
             turn: TurnId(Uuid::now_v7().to_string()),
             subject: subject.clone(),
             conversation: Some(conversation.clone()),
-            model,
+            model: model.unwrap_or(default),
             request: None,
         };
         let started = TurnStarted {
             conversation: Some(conversation.clone()),
             parent: path.last().map(|row| row.turn.clone()),
-            message: post.message,
+            message: post.message.clone(),
             request: None,
             model: owned.model.clone(),
             sid: session.sid.clone(),
@@ -110,15 +149,16 @@ impl Turns {
         let at = clock::now();
         let new = NewTurn {
             subject: subject.clone(),
-            message_id: post.message_id,
+            message_id: post.message_id.clone(),
             turn: owned.turn.clone(),
             at,
             started: started.clone(),
+            off: off.clone(),
         };
         let opened = match self.context.store.open_turn(new).await {
             Ok(opened) => opened,
             Err(OpenTurnError::Duplicate { turn, conversation }) => {
-                return posted(turn, conversation);
+                return self.posted(subject, turn, conversation, &post).await;
             }
             Err(error) => return Err(refused(error)),
         };
@@ -133,24 +173,70 @@ impl Turns {
             at,
             started,
             history,
+            off,
             owner_gone: None,
         };
         self.drive(session, beginning);
         Ok(posted)
     }
 
-    /// The conversation a message goes to, and the turns before it.
-    async fn conversation_of(
+    /// Where a message ended up that was posted before.
+    async fn posted(
         &self,
         subject: &Subject,
+        turn: TurnId,
+        conversation: Option<ConversationId>,
         post: &Post,
-    ) -> Result<(ConversationId, Vec<TurnRow>), Problem> {
+    ) -> Result<Posted, Problem> {
+        let taken = || Problem::conflict("The `message_id` is that of a turn of the API.");
+        let conversation = conversation.ok_or_else(taken)?;
+        let transcript = self.context.store.transcript(subject, &turn).await?;
+        // Its conversation was deleted.
+        let transcript = transcript.ok_or_else(|| Problem::not_found("conversation"))?;
+        let started = transcript.started.as_ref();
+        if started.is_some_and(|started| started.message != post.message) {
+            return Err(Problem::conflict(
+                "The `message_id` is that of another message.",
+            ));
+        }
+        Ok(Posted { conversation, turn })
+    }
+
+    /// The conversation a message goes to, and the turns before it.
+    async fn conversation_of(&self, subject: &Subject, post: &Post) -> Result<Begins, Problem> {
         let Some(conversation) = &post.conversation else {
-            return Ok((ConversationId(Uuid::now_v7().to_string()), Vec::new()));
+            return Ok(Begins {
+                conversation: ConversationId(Uuid::now_v7().to_string()),
+                path: Vec::new(),
+                off: post.off.clone(),
+            });
         };
-        let path = self.context.store.turns(subject, conversation).await?;
-        let path = path.ok_or_else(|| Problem::not_found("conversation"))?;
-        Ok((conversation.clone(), path))
+        let store = &self.context.store;
+        let row = store.conversation(subject, conversation).await?;
+        let row = row.ok_or_else(|| Problem::not_found("conversation"))?;
+        let path = match &post.place {
+            Place::Newest => store.turns(subject, conversation).await?,
+            Place::After(turn) => store.path(subject, conversation, turn).await?,
+            Place::InsteadOf(turn) => {
+                let path = store.path(subject, conversation, turn).await?;
+                path.map(|mut path| {
+                    path.pop();
+                    path
+                })
+            }
+        };
+        Ok(Begins {
+            conversation: row.id,
+            path: path.ok_or_else(|| Problem::not_found("turn"))?,
+            off: row.off,
+        })
+    }
+
+    /// The model of the turn before, unless the endpoint is known to have it no more.
+    fn model_before(&self, path: &[TurnRow]) -> Option<String> {
+        let started = path.last()?.transcript.started.as_ref()?;
+        let model = &started.model;
+        (!self.models.lack(model)).then(|| model.clone())
     }
 
     /// Begins to drive a turn that was opened.
@@ -165,6 +251,7 @@ impl Turns {
             at,
             started,
             history,
+            off,
             owner_gone,
         } = beginning;
         let event = Event::TurnStarted(started.clone());
@@ -173,12 +260,13 @@ impl Turns {
             at,
             event,
         };
-        let (running, commands) = Running::new(&owned, Live::new(&[first]));
+        let (running, commands) = Running::new(&owned, Live::new(&[first]), off);
         let begin = Begin {
             owned,
             session: Arc::clone(session),
             live: Arc::clone(&running.live),
             commands,
+            off: running.off.subscribe(),
             history,
             epoch: opened.epoch,
             seq: opened.seq,
@@ -220,13 +308,6 @@ impl Turns {
     }
 }
 
-/// Where a message ended up that was posted before.
-fn posted(turn: TurnId, conversation: Option<ConversationId>) -> Result<Posted, Problem> {
-    let taken = || Problem::conflict("The `message_id` is that of a turn of the API.");
-    let conversation = conversation.ok_or_else(taken)?;
-    Ok(Posted { conversation, turn })
-}
-
 fn check(post: &Post) -> Result<(), Problem> {
     if post.message.trim().is_empty() {
         return Err(Problem::bad_request("The message is empty."));
@@ -240,12 +321,18 @@ fn check(post: &Post) -> Result<(), Problem> {
             "`message_id` must be 1 to 64 ASCII characters.",
         ));
     }
+    post.off.check().map_err(selection_refused)?;
     if let Some(conversation) = &post.conversation
         && Uuid::parse_str(conversation.as_str()).is_err()
     {
         return Err(Problem::not_found("conversation"));
     }
     Ok(())
+}
+
+/// 400: what is to be switched off is too much, or nonsense.
+pub(crate) fn selection_refused(error: SelectionError) -> Problem {
+    Problem::bad_request(format!("`off`: {error}.")).of_param("off")
 }
 
 pub(super) fn refused(error: OpenTurnError) -> Problem {

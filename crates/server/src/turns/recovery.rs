@@ -94,12 +94,17 @@ impl Turns {
             }
             Err(error) => return Err(error),
         };
-        let path = match &open.conversation {
-            Some(conversation) => store.turns(&open.subject, conversation).await?,
-            None => None,
+        let (path, off) = match &open.conversation {
+            Some(conversation) => {
+                let subject = &open.subject;
+                let row = store.conversation(subject, conversation).await?;
+                let path = store.path(subject, conversation, &open.turn).await?;
+                (path, row.map(|row| row.off))
+            }
+            None => (None, None),
         };
-        let path = path.unwrap_or_default();
-        let before = path.into_iter().take_while(|row| row.turn != open.turn);
+        let before = path.into_iter().flatten();
+        let before = before.filter(|row| row.turn != open.turn);
         let history = before.map(|row| row.transcript).collect();
         let live = Live::new(&log);
         let started = live.look(|view| view.transcript.started.clone());
@@ -117,12 +122,14 @@ impl Turns {
         let (engine, effects) = Turn::replay(limits, log.iter().map(|logged| &logged.event));
         let sid: &Sid = &open.sid;
         let session = self.context.sessions.get(&open.subject, sid);
-        let (running, commands) = Running::new(&owned, live);
+        let (running, commands) = Running::new(&owned, live, off.unwrap_or_default());
+        running.deleted.store(open.deleted, Ordering::Relaxed);
         let begin = Begin {
             owned,
             session,
             live: Arc::clone(&running.live),
             commands,
+            off: running.off.subscribe(),
             history,
             epoch: taken.epoch,
             seq: taken.seq,
@@ -131,6 +138,10 @@ impl Turns {
         };
         let driver = Driver::new(Arc::clone(&self.context), begin, engine);
         tracing::info!(turn = %open.turn, "a turn is taken up again");
+        if open.deleted {
+            let (recorded, _) = oneshot::channel();
+            running.tell(Command::Cancel(recorded));
+        }
         self.run(running, driver.resume(effects));
         Ok(())
     }

@@ -13,6 +13,7 @@ fn parked(conversation: Option<ConversationId>) -> Arc<Running> {
         conversation,
         sid: Sid::from("s"),
         epoch: 1,
+        deleted: false,
     };
     let running = Running::without_driver(&open);
     let call = CallId(1);
