@@ -36,6 +36,18 @@ pub struct TurnRow {
     pub transcript: Transcript,
 }
 
+/// Which turns of a conversation are looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Window<'a> {
+    /// The path to its newest turn.
+    #[default]
+    Newest,
+    /// The path to the newest turn that comes of this one, which it goes through.
+    Through(&'a TurnId),
+    /// The path to the turn that this one follows.
+    Before(&'a TurnId),
+}
+
 impl Store {
     /// The turns of a conversation that led to its newest one, oldest first: of a longer path the
     /// last [`PATH_TURNS`]. `None` when the user has no such conversation.
@@ -56,10 +68,32 @@ impl Store {
         conversation: &ConversationId,
         through: Option<&TurnId>,
     ) -> Result<Option<Vec<TurnRow>>, StoreError> {
+        let window = through.map_or(Window::Newest, Window::Through);
+        self.window(subject, conversation, window, PATH_TURNS).await
+    }
+
+    /// The last turns of a path, oldest first: at most `limit`, and at most [`PATH_TURNS`]. `None`
+    /// when the user has no such conversation, or it no such turn.
+    pub async fn window(
+        &self,
+        subject: &Subject,
+        conversation: &ConversationId,
+        window: Window<'_>,
+        limit: u32,
+    ) -> Result<Option<Vec<TurnRow>>, StoreError> {
         let mut tx = self.0.readers.begin().await?;
         let tree = Tree::read(&mut tx, subject, conversation).await?;
-        match tree.newest(through).cloned() {
-            Some(tip) => self.rows(&mut tx, &tree, &tip).await.map(Some),
+        let last = match window {
+            Window::Newest => tree.newest(None),
+            Window::Through(turn) => tree.newest(Some(turn)),
+            Window::Before(turn) => match tree.parents.get(turn) {
+                Some(Some(parent)) => Some(parent),
+                Some(None) => return Ok(Some(Vec::new())),
+                None => None,
+            },
+        };
+        match last {
+            Some(last) => self.rows(&mut tx, &tree, last, limit).await.map(Some),
             None => Ok(None),
         }
     }
@@ -75,18 +109,19 @@ impl Store {
         let mut tx = self.0.readers.begin().await?;
         let tree = Tree::read(&mut tx, subject, conversation).await?;
         if tree.parents.contains_key(last) {
-            self.rows(&mut tx, &tree, last).await.map(Some)
+            self.rows(&mut tx, &tree, last, PATH_TURNS).await.map(Some)
         } else {
             Ok(None)
         }
     }
 
-    /// The path to `last`.
+    /// The last turns of the path to `last`.
     async fn rows(
         &self,
         conn: &mut SqliteConnection,
         tree: &Tree,
         last: &TurnId,
+        limit: u32,
     ) -> Result<Vec<TurnRow>, StoreError> {
         let rows: Vec<PathColumns> = sqlx::query_as(
             "WITH RECURSIVE path (id, parent_id, depth) AS ( \
@@ -100,7 +135,7 @@ impl Store {
              ORDER BY path.depth DESC",
         )
         .bind(last.as_str())
-        .bind(i64::from(PATH_TURNS))
+        .bind(i64::from(limit.min(PATH_TURNS)))
         .fetch_all(&mut *conn)
         .await?;
         let mut turns = Vec::with_capacity(rows.len());
@@ -129,7 +164,7 @@ type PathColumns = (
 );
 
 /// Which turns of a conversation follow which.
-struct Tree {
+pub(crate) struct Tree {
     /// Oldest first: each stands behind the one it follows.
     order: Vec<TurnId>,
     parents: HashMap<TurnId, Option<TurnId>>,
@@ -138,7 +173,7 @@ struct Tree {
 
 impl Tree {
     /// Empty when the user has no such conversation: one begins with its first turn.
-    async fn read(
+    pub(crate) async fn read(
         conn: &mut SqliteConnection,
         subject: &Subject,
         conversation: &ConversationId,
@@ -170,7 +205,7 @@ impl Tree {
     }
 
     /// The newest turn that comes of this one, or of all.
-    fn newest(&self, through: Option<&TurnId>) -> Option<&TurnId> {
+    pub(crate) fn newest(&self, through: Option<&TurnId>) -> Option<&TurnId> {
         let Some(through) = through else {
             return self.order.last();
         };
@@ -184,6 +219,16 @@ impl Tree {
             }
         }
         newest
+    }
+
+    /// The turn that this one follows; none if it is the first, or not there.
+    pub(crate) fn parent(&self, turn: &TurnId) -> Option<&TurnId> {
+        self.parents.get(turn)?.as_ref()
+    }
+
+    /// Whether there is such a turn.
+    pub(crate) fn has(&self, turn: &TurnId) -> bool {
+        self.parents.contains_key(turn)
     }
 
     /// The turns that follow this one, oldest first.

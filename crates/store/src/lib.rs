@@ -19,6 +19,8 @@ mod history;
 mod log_read;
 mod probe;
 mod purge;
+mod window;
+
 mod turn_log;
 mod unreadable;
 
@@ -39,11 +41,12 @@ use tokio_util::task::TaskTracker;
 
 use crate::writer::Writer;
 pub use crate::{
-    branch::{PATH_TURNS, TurnRow},
+    branch::{PATH_TURNS, TurnRow, Window},
     conversations::{CONVERSATIONS_PAGE, ConversationChange, ConversationRow, Cursor},
     error::StoreError,
     open::OpenError,
     purge::Expired,
+    window::Window,
     turn_log::{Append, AppendError, NewTurn, OpenTurn, OpenTurnError, Opened, Taken},
 };
 
