@@ -164,7 +164,7 @@ type PathColumns = (
 );
 
 /// Which turns of a conversation follow which.
-pub(crate) struct Tree {
+struct Tree {
     /// Oldest first: each stands behind the one it follows.
     order: Vec<TurnId>,
     parents: HashMap<TurnId, Option<TurnId>>,
@@ -173,7 +173,7 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Empty when the user has no such conversation: one begins with its first turn.
-    pub(crate) async fn read(
+    async fn read(
         conn: &mut SqliteConnection,
         subject: &Subject,
         conversation: &ConversationId,
@@ -205,7 +205,7 @@ impl Tree {
     }
 
     /// The newest turn that comes of this one, or of all.
-    pub(crate) fn newest(&self, through: Option<&TurnId>) -> Option<&TurnId> {
+    fn newest(&self, through: Option<&TurnId>) -> Option<&TurnId> {
         let Some(through) = through else {
             return self.order.last();
         };
@@ -219,16 +219,6 @@ impl Tree {
             }
         }
         newest
-    }
-
-    /// The turn that this one follows; none if it is the first, or not there.
-    pub(crate) fn parent(&self, turn: &TurnId) -> Option<&TurnId> {
-        self.parents.get(turn)?.as_ref()
-    }
-
-    /// Whether there is such a turn.
-    pub(crate) fn has(&self, turn: &TurnId) -> bool {
-        self.parents.contains_key(turn)
     }
 
     /// The turns that follow this one, oldest first.

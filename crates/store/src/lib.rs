@@ -19,8 +19,6 @@ mod history;
 mod log_read;
 mod probe;
 mod purge;
-mod window;
-
 mod turn_log;
 mod unreadable;
 
@@ -46,7 +44,6 @@ pub use crate::{
     error::StoreError,
     open::OpenError,
     purge::Expired,
-    window::Window,
     turn_log::{Append, AppendError, NewTurn, OpenTurn, OpenTurnError, Opened, Taken},
 };
 
