@@ -10,20 +10,46 @@
 //! the answer to `tools/list`) is stored once and referred to, byte for byte.
 
 mod exchange;
-mod pack;
 mod read;
+mod retention;
 
-use std::{path::Path, sync::Arc};
+mod queue;
+mod writer;
 
-use sqlx::{SqlitePool, sqlite::SqliteAutoVacuum};
-use tokio_util::task::TaskTracker;
+mod apply;
+mod pack;
+mod prepare;
 
-pub use self::exchange::{
-    Bodies, BodyRecord, Dropped, ExchangeEnd, ExchangeHead, ExchangeId, ExchangeRow, ExchangeState,
-    ExchangeWhole, Kept, NotKept, Paused, Peer, Piece, Repeats, Side, TrafficTurn,
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::Arc,
 };
-pub use self::read::{EXCHANGES_PAGE, TURNS_PAGE};
-use crate::open::{self, OpenError, Schema};
+
+use sqlx::{
+    Connection, SqliteConnection, SqlitePool,
+    sqlite::{SqliteAutoVacuum, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::{
+    exchange::{
+        Bodies, BodyRecord, Dropped, ExchangeEnd, ExchangeHead, ExchangeId, ExchangeRow,
+        ExchangeState, ExchangeWhole, Kept, NotKept, Paused, Peer, Piece, Repeats, Side,
+        TrafficTurn,
+    },
+    queue::{OpenExchange, WAITING_BYTES},
+    read::{EXCHANGES_PAGE, TURNS_PAGE},
+    retention::Purged,
+};
+use self::{
+    queue::Queue,
+    writer::{Said, Writer},
+};
+use crate::{
+    error::StoreError,
+    open::{self, OpenError, Schema},
+};
 
 const SCHEMA: Schema = Schema {
     versions: "traffic_schema_version",
@@ -31,42 +57,83 @@ const SCHEMA: Schema = Schema {
     vacuum: SqliteAutoVacuum::Incremental,
 };
 
+/// Bytes that the log of writes (`-wal`) is cut back to, in SQLite's spelling: 16 MiB, four times
+/// what it has between checkpoints.
+const WAL_BYTES: &str = "16777216";
+
 /// A file of traffic. Clones are handles to the same one.
 #[derive(Clone)]
 pub struct TrafficStore(Arc<Inner>);
 
 struct Inner {
-    tasks: TaskTracker,
+    queue: Arc<Queue>,
     readers: SqlitePool,
+    tasks: TaskTracker,
+    closing: CancellationToken,
+    ended: CancellationToken,
 }
 
 impl TrafficStore {
     /// Opens the traffic file beside the database that `url` (`sqlite://PATH`) names, makes it if
-    /// there is none, and brings its schema up to date. The task that writes is spawned on
-    /// `tasks`; it ends with [`close`](Self::close).
+    /// there is none, and brings its schema up to date. Exchanges that were open when the last
+    /// process ended are [`Interrupted`](ExchangeEnd::Interrupted). The task that writes is
+    /// spawned on `tasks`; it ends with [`close`](Self::close), or when the last handle is dropped.
     pub async fn open(url: &str, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let path = beside(&open::path(url)?);
+        let failed = |source| open::failed(&path, source);
         open::migrate(&path, &SCHEMA).await?;
+        let mut conn = connect_writer(&path).await.map_err(failed)?;
+        let next = recover(&mut conn).await.map_err(failed)?;
+        let (queue, waiting) = Queue::new(next);
+        let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
         let readers = open::readers(&path);
-        Ok(Self(Arc::new(Inner {
+        let writer = Writer {
+            path,
+            conn: Some(conn),
+            queue: Arc::clone(&queue),
+            waiting,
+            closing: closing.clone(),
             tasks: tasks.clone(),
+            preparer: None,
+            paused: None,
+            late: VecDeque::new(),
+            said: Said::default(),
+        };
+        let end = ended.clone().drop_guard();
+        tasks.spawn(async move {
+            writer.run().await;
+            drop(end);
+        });
+        Ok(Self(Arc::new(Inner {
+            queue,
             readers,
+            tasks: tasks.clone(),
+            closing,
+            ended,
         })))
     }
 
     /// What was not recorded since the start, and why nothing is now.
     pub fn dropped(&self) -> Dropped {
-        Dropped::default()
+        self.0.queue.dropped()
+    }
+
+    /// Waits until what was handed in so far is written, or given up.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.0.queue.flush().await
     }
 
     /// Waits for what is being read, writes what waits to be written, and ends.
     pub async fn close(&self) {
+        // The readers first: the last to leave, the writer, then folds the WAL into the file.
         self.0.readers.close().await;
+        self.0.closing.cancel();
+        self.0.ended.cancelled().await;
     }
 }
 
 /// `a/toolgate.db` has `a/toolgate-traffic.db`.
-fn beside(path: &Path) -> std::path::PathBuf {
+fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_owned();
     name.push("-traffic");
     if let Some(extension) = path.extension() {
@@ -75,3 +142,36 @@ fn beside(path: &Path) -> std::path::PathBuf {
     }
     path.with_file_name(name)
 }
+
+/// The one connection that writes.
+async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    let options = open::options(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .pragma("journal_size_limit", WAL_BYTES);
+    SqliteConnection::connect_with(&options).await
+}
+
+/// Ends what the last process left open; the number of the next exchange.
+async fn recover(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query(
+        "UPDATE exchanges SET ended = 'interrupted', \
+         bytes_in = (SELECT COALESCE(SUM(size), 0) FROM pieces \
+         WHERE exchange_id = exchanges.id AND side = 1), \
+         frames_in = (SELECT COALESCE(SUM(frames), 0) FROM pieces \
+         WHERE exchange_id = exchanges.id AND side = 1) WHERE ended IS NULL",
+    )
+    .execute(&mut *conn)
+    .await?;
+    // A blob outlives the exchange that used it last only in its number.
+    let (next,): (i64,) = sqlx::query_as(
+        "SELECT COALESCE(MAX(id), 0) + 1 FROM \
+         (SELECT MAX(id) AS id FROM exchanges UNION ALL SELECT MAX(used) FROM blobs)",
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(next)
+}
+
+#[cfg(test)]
+mod tests;

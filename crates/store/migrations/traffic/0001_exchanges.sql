@@ -64,6 +64,8 @@ CREATE TABLE blobs (
     used INTEGER NOT NULL          -- the newest exchange it is part of: it goes when that goes
 ) STRICT;
 
+CREATE INDEX blobs_by_use ON blobs (used);
+
 CREATE TABLE bodies (
     blob_id INTEGER PRIMARY KEY,
     body    BLOB NOT NULL          -- compressed if shorter than the blob's size

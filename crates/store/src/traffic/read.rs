@@ -7,10 +7,7 @@ use super::{
     Bodies, BodyRecord, ExchangeEnd, ExchangeId, ExchangeRow, ExchangeWhole, Kept, NotKept, Peer,
     Side, TrafficStore, TrafficTurn, pack,
 };
-use crate::{
-    body::stored_count,
-    error::StoreError,
-};
+use crate::{body::stored_count, error::StoreError};
 
 /// Turns of one answer, at most: a page of the list.
 pub const TURNS_PAGE: u32 = 200;
@@ -61,8 +58,8 @@ impl TrafficStore {
         .bind(limit.min(TURNS_PAGE))
         .fetch_all(&self.0.readers)
         .await?;
-        let turn = |(turn, started_at, ended_at, exchanges, errors, bytes_in, bytes_out)| {
-            TrafficTurn {
+        let turn =
+            |(turn, started_at, ended_at, exchanges, errors, bytes_in, bytes_out)| TrafficTurn {
                 turn: TurnId(turn),
                 started_at,
                 ended_at,
@@ -70,8 +67,7 @@ impl TrafficStore {
                 errors: stored_count(errors),
                 bytes_in: stored_count(bytes_in),
                 bytes_out: stored_count(bytes_out),
-            }
-        };
+            };
         Ok(rows.into_iter().map(turn).collect())
     }
 

@@ -1,0 +1,122 @@
+//! Retention: the oldest exchanges go, in small batches between which others write.
+
+use sqlx::{Connection, SqliteConnection};
+
+use super::TrafficStore;
+use crate::{body::stored_count, error::StoreError};
+
+/// Exchanges of a batch: some milliseconds.
+const BATCH: usize = 100;
+
+/// Pages of the file that a batch gives back to the disk: 1 MiB.
+const VACUUM_PAGES: u32 = 256;
+
+/// What may stay.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Purge {
+    /// Exchanges that began earlier go, milliseconds since 1970.
+    pub(super) before: i64,
+    /// The oldest go until no more bytes than this are used.
+    pub(super) max_bytes: u64,
+}
+
+/// What retention took away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Purged {
+    /// Exchanges.
+    pub exchanges: u64,
+    /// Whether there is more to take away.
+    pub(super) more: bool,
+}
+
+impl TrafficStore {
+    /// Takes away the exchanges that began before `before` (milliseconds since 1970), and then the
+    /// oldest until the file uses no more than `max_bytes`, and gives the room back to the disk.
+    pub async fn purge(&self, before: i64, max_bytes: u64) -> Result<Purged, StoreError> {
+        let mut all = Purged::default();
+        loop {
+            let purge = Purge { before, max_bytes };
+            let purged = self.0.queue.purge(purge).await?;
+            all.exchanges += purged.exchanges;
+            if !purged.more {
+                return Ok(all);
+            }
+        }
+    }
+}
+
+pub(super) async fn batch(
+    conn: &mut SqliteConnection,
+    purge: &Purge,
+) -> Result<Purged, sqlx::Error> {
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    let size = Size::of(&mut tx).await?;
+    let over = size.used > purge.max_bytes;
+    let rows: Vec<(i64, i64)> =
+        sqlx::query_as("SELECT id, started_at FROM exchanges ORDER BY id LIMIT $1")
+            .bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
+            .fetch_all(&mut *tx)
+            .await?;
+    let going = rows
+        .iter()
+        .take_while(|(_, started_at)| over || *started_at < purge.before);
+    let going: Vec<i64> = going.map(|(id, _)| *id).collect();
+    if let Some(&last) = going.last() {
+        take_away(&mut tx, last).await?;
+    }
+    tx.commit().await?;
+    let free = vacuum(conn).await?;
+    Ok(Purged {
+        exchanges: going.len() as u64,
+        more: !going.is_empty() || free > 0,
+    })
+}
+
+/// Takes away the exchanges up to this one, and what only they used.
+async fn take_away(conn: &mut SqliteConnection, last: i64) -> Result<(), sqlx::Error> {
+    for sql in [
+        "DELETE FROM exchanges WHERE id <= $1",
+        "DELETE FROM pieces WHERE exchange_id <= $1",
+        "DELETE FROM bodies WHERE blob_id IN (SELECT id FROM blobs WHERE used <= $1)",
+        "DELETE FROM blobs WHERE used <= $1",
+    ] {
+        sqlx::query(sql).bind(last).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
+/// Gives some of the free pages back to the disk; how many are left.
+async fn vacuum(conn: &mut SqliteConnection) -> Result<u64, sqlx::Error> {
+    let before = Size::of(conn).await?.free_pages;
+    if before == 0 {
+        return Ok(0);
+    }
+    let sql = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
+    sqlx::raw_sql(sqlx::AssertSqlSafe(sql))
+        .execute(&mut *conn)
+        .await?;
+    let after = Size::of(conn).await?.free_pages;
+    // A file from before it could be done has none to give back.
+    Ok(if after < before { after } else { 0 })
+}
+
+struct Size {
+    /// Bytes of pages in use.
+    used: u64,
+    free_pages: u64,
+}
+
+impl Size {
+    async fn of(conn: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        let (pages, free, size): (i64, i64, i64) = sqlx::query_as(
+            "SELECT page_count, freelist_count, page_size \
+             FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size()",
+        )
+        .fetch_one(conn)
+        .await?;
+        Ok(Self {
+            used: stored_count(pages.saturating_sub(free).saturating_mul(size)),
+            free_pages: stored_count(free),
+        })
+    }
+}

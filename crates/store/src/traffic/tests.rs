@@ -1,0 +1,420 @@
+use std::path::PathBuf;
+
+use chat::ids::{CallId, RoundId, Subject, TurnId};
+use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+
+/// A directory with a traffic file.
+struct File {
+    directory: TempDir,
+    tasks: TaskTracker,
+}
+
+impl File {
+    fn new() -> Self {
+        Self {
+            directory: tempfile::tempdir().unwrap(),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    fn url(&self) -> String {
+        format!("sqlite://{}/t.db", self.directory.path().display())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join("t-traffic.db")
+    }
+
+    async fn open(&self) -> TrafficStore {
+        TrafficStore::open(&self.url(), &self.tasks).await.unwrap()
+    }
+}
+
+fn ana() -> Subject {
+    Subject::from("ana")
+}
+
+fn head(id: &str, turn: Option<&str>) -> ExchangeHead {
+    ExchangeHead {
+        id: ExchangeId(id.to_owned()),
+        subject: ana(),
+        turn: turn.map(TurnId::from),
+        round: Some(RoundId(1)),
+        call: Some(CallId(2)),
+        peer: Peer::Mcp,
+        server: Some("northwind".to_owned()),
+        method: "POST".to_owned(),
+        url: "https://db.example.com/mcp".to_owned(),
+        request_headers: vec![("accept".to_owned(), "application/json".to_owned())],
+        started_at: 1_000,
+        bodies: Bodies::Kept,
+    }
+}
+
+fn request(bytes: &[u8]) -> Piece {
+    Piece {
+        side: Side::Request,
+        start: 0,
+        bytes: bytes.to_vec(),
+        arrivals: Vec::new(),
+        repeats: Repeats::Often,
+    }
+}
+
+fn frame(start: u64, bytes: &[u8], after_us: u64) -> Piece {
+    Piece {
+        side: Side::Response,
+        start,
+        bytes: bytes.to_vec(),
+        arrivals: vec![(start + bytes.len() as u64, after_us)],
+        repeats: Repeats::Seldom,
+    }
+}
+
+fn ended(bytes_out: u64, bytes_in: u64) -> ExchangeState {
+    ExchangeState {
+        status: Some(200),
+        request_id: Some("r-1".to_owned()),
+        response_headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
+        headers_after_us: Some(10),
+        ended_after_us: Some(2_000_000),
+        bytes_out,
+        bytes_in,
+        frames_in: 2,
+        end: Some(ExchangeEnd::Complete),
+    }
+}
+
+#[tokio::test]
+async fn an_exchange_comes_back_as_it_was_to_its_person_only() {
+    let file = File::new();
+    let store = file.open().await;
+    let turn = TurnId::from("turn-1");
+    let exchange = store.begin(head("x-1", Some("turn-1"))).unwrap();
+    let asked = br#"{"method":"tools/call","params":{"name":"query"}}"#;
+    exchange.piece(request(asked));
+    exchange.piece(frame(0, b"hel", 5));
+    store.flush().await.unwrap();
+    let open = &store.exchanges(&ana(), Some(&turn), 10).await.unwrap()[0];
+    assert_eq!((open.bytes_in, open.frames_in, &open.end), (3, 1, &None));
+
+    exchange.piece(frame(3, b"lo", 900));
+    exchange.state(ended(asked.len() as u64, 5));
+    store.flush().await.unwrap();
+    let whole = store.exchange(&ana(), &open.id).await.unwrap().unwrap();
+    assert_eq!(whole.row.label.as_deref(), Some("tools/call query"));
+    assert_eq!(whole.row.end, Some(ExchangeEnd::Complete));
+    assert_eq!(
+        (whole.row.turn, whole.row.round, whole.row.call),
+        (Some(turn.clone()), Some(RoundId(1)), Some(CallId(2)))
+    );
+    assert_eq!(
+        (whole.row.status, whole.row.request_id.as_deref()),
+        (Some(200), Some("r-1"))
+    );
+    assert_eq!(
+        (whole.row.headers_after_us, whole.row.ended_after_us),
+        (Some(10), Some(2_000_000))
+    );
+    assert_eq!(whole.request.bytes, asked);
+    assert_eq!(
+        (whole.request.kept, whole.response.kept),
+        (Kept::All, Kept::All)
+    );
+    assert_eq!(whole.response.bytes, b"hello");
+    assert_eq!(whole.response.arrivals, [(3, 5), (5, 900)]);
+    assert_eq!(whole.request_headers[0].0, "accept");
+    assert_eq!(whole.response_headers[0].1, "text/plain");
+    let turns = store.turns(&ana(), None, 10).await.unwrap();
+    assert_eq!(
+        turns,
+        [TrafficTurn {
+            turn: turn.clone(),
+            started_at: 1_000,
+            ended_at: Some(3_000),
+            exchanges: 1,
+            errors: 0,
+            bytes_in: 5,
+            bytes_out: asked.len() as u64,
+        }]
+    );
+
+    let ben = Subject::from("ben");
+    assert!(store.exchange(&ben, &open.id).await.unwrap().is_none());
+    assert_eq!(store.exchanges(&ben, Some(&turn), 10).await.unwrap(), []);
+    assert_eq!(store.turns(&ben, None, 10).await.unwrap(), []);
+    assert_eq!(store.dropped(), Dropped::default());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn what_was_not_kept_says_so() {
+    let file = File::new();
+    let store = file.open().await;
+    let kept = async |id: &str| {
+        store.flush().await.unwrap();
+        let id = ExchangeId(id.to_owned());
+        let whole = store.exchange(&ana(), &id).await.unwrap().unwrap();
+        (whole.request.kept, whole.response.kept)
+    };
+    let cut = store.begin(head("cut", None)).unwrap();
+    cut.piece(frame(0, b"hello", 1));
+    cut.piece(frame(9, b"after a gap", 2));
+    cut.state(ended(7, 20));
+    assert_eq!(
+        kept("cut").await,
+        (Kept::Not(NotKept::Dropped), Kept::Cut { of: 20 })
+    );
+    let metadata = store.begin(ExchangeHead {
+        bodies: Bodies::Left,
+        ..head("metadata", None)
+    });
+    let metadata = metadata.unwrap();
+    metadata.label(br#"{"model":"m"}"#.to_vec());
+    metadata.state(ended(7, 20));
+    let not = Kept::Not(NotKept::Metadata);
+    assert_eq!(kept("metadata").await, (not, not));
+    let outside = store.exchanges(&ana(), None, 10).await.unwrap();
+    let labels: Vec<_> = outside
+        .iter()
+        .map(|row| (row.id.as_str(), row.label.as_deref()))
+        .collect();
+    assert_eq!(labels, [("metadata", Some("m")), ("cut", None)]);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn history_is_stored_once_however_often_it_is_sent() {
+    let file = File::new();
+    let store = file.open().await;
+    let mut sizes = Vec::new();
+    let mut messages = Vec::new();
+    let mut bodies = Vec::new();
+    for round in 0..20 {
+        // Not compressible, so that only references save anything.
+        let noise: String = (0..2_000_u32)
+            .map(|n| {
+                char::from(b'a' + u8::try_from((n * n * 31 + n * round * 7 + round) % 23).unwrap())
+            })
+            .collect();
+        messages.push(format!(r#"{{"role":"user","content":"{round} {noise}"}}"#));
+        let body = format!(
+            r#"{{"model":"m","tools":[{{"x":"{}"}}],"messages":[{}]}}"#,
+            "t".repeat(500),
+            messages.join(",")
+        );
+        let exchange = store.begin(head(&format!("x-{round}"), None)).unwrap();
+        exchange.piece(request(body.as_bytes()));
+        exchange.state(ended(body.len() as u64, 0));
+        bodies.push(body);
+        store.flush().await.unwrap();
+        sizes.push(stored_bytes(&file).await);
+    }
+    for (round, body) in bodies.iter().enumerate() {
+        let id = ExchangeId(format!("x-{round}"));
+        let whole = store.exchange(&ana(), &id).await.unwrap().unwrap();
+        assert_eq!(whole.request.bytes, body.as_bytes());
+    }
+    // As many bytes for the last ten rounds as for the ten before, not three times as many.
+    let (first, last) = (sizes[9] - sizes[0], sizes[19] - sizes[9]);
+    assert!(last < first * 3 / 2, "{sizes:?}");
+    store.close().await;
+}
+
+/// Bytes of parts in the file, with what refers to them.
+async fn stored_bytes(file: &File) -> i64 {
+    let mut conn = connect_writer(&file.path()).await.unwrap();
+    let (bytes,): (i64,) = sqlx::query_as(
+        "SELECT (SELECT SUM(LENGTH(body)) FROM bodies) + (SELECT SUM(LENGTH(blobs)) FROM pieces)",
+    )
+    .fetch_one(&mut conn)
+    .await
+    .unwrap();
+    conn.close().await.unwrap();
+    bytes
+}
+
+#[tokio::test]
+async fn what_was_open_at_a_kill_is_interrupted_and_new_numbers_do_not_clash() {
+    let file = File::new();
+    let store = file.open().await;
+    let exchange = store.begin(head("open", None)).unwrap();
+    exchange.piece(frame(0, b"hel", 5));
+    store.flush().await.unwrap();
+    // A kill: nobody closes anything.
+    let again = file.open().await;
+    let id = ExchangeId("open".to_owned());
+    let whole = again.exchange(&ana(), &id).await.unwrap().unwrap();
+    assert_eq!(whole.row.end, Some(ExchangeEnd::Interrupted));
+    assert_eq!((whole.row.bytes_in, whole.row.frames_in), (3, 1));
+    let next = again.begin(head("next", None)).unwrap();
+    next.state(ended(0, 0));
+    again.flush().await.unwrap();
+    assert_eq!(again.exchanges(&ana(), None, 10).await.unwrap().len(), 2);
+    again.close().await;
+    store.close().await;
+}
+
+#[tokio::test]
+async fn retention_takes_the_oldest_with_what_only_they_used_and_gives_the_room_back() {
+    let file = File::new();
+    let store = file.open().await;
+    let shared = vec![b's'; 5_000];
+    for number in 0..250_u32 {
+        let head = ExchangeHead {
+            started_at: i64::from(number),
+            ..head(&format!("x-{number}"), None)
+        };
+        let exchange = store.begin(head).unwrap();
+        exchange.piece(request(&shared));
+        let own: Vec<u8> = (0..8_192_u32)
+            .flat_map(|n| (n * n ^ (number * 77 + n)).to_le_bytes())
+            .collect();
+        exchange.piece(Piece {
+            repeats: Repeats::Often,
+            ..frame(0, &own, 1)
+        });
+        exchange.state(ended(5_000, own.len() as u64));
+    }
+    store.flush().await.unwrap();
+    let full = std::fs::metadata(file.path()).unwrap().len();
+    let purged = store.purge(200, u64::MAX).await.unwrap();
+    assert_eq!(purged.exchanges, 200);
+    let left = store.exchanges(&ana(), None, 1000).await.unwrap();
+    assert_eq!(left.len(), 50);
+    let whole = store.exchange(&ana(), &left[49].id).await.unwrap().unwrap();
+    assert_eq!(
+        (whole.request.bytes, whole.request.kept),
+        (shared, Kept::All)
+    );
+    assert_eq!(whole.response.kept, Kept::All);
+
+    let half = stored_bytes(&file).await / 2;
+    let purged = store.purge(0, u64::try_from(half).unwrap()).await.unwrap();
+    assert!((1..=50).contains(&purged.exchanges), "{purged:?}");
+    assert_eq!(store.purge(i64::MAX, 0).await.unwrap().more, false);
+    assert_eq!(store.exchanges(&ana(), None, 10).await.unwrap(), []);
+    let path = file.path();
+    store.close().await;
+    let empty = std::fs::metadata(path).unwrap().len();
+    assert!(empty * 10 < full, "{empty} of {full} bytes are left");
+}
+
+#[tokio::test]
+async fn under_pressure_bodies_are_dropped_first_and_everything_is_counted() {
+    let file = File::new();
+    let store = file.open().await;
+    // Nobody takes anything out of this one.
+    let (queue, waiting) = Queue::new(1);
+    let pressed = TrafficStore(Arc::new(Inner {
+        queue,
+        readers: store.0.readers.clone(),
+        tasks: file.tasks.clone(),
+        closing: CancellationToken::new(),
+        ended: CancellationToken::new(),
+    }));
+    let first = pressed.begin(head("first", None)).unwrap();
+    let mib = vec![0; 1024 * 1024];
+    for _ in 0..70 {
+        first.piece(request(&mib));
+    }
+    let dropped = pressed.dropped();
+    assert_eq!(dropped.exchanges, 0);
+    assert!((6..=8).contains(&dropped.pieces), "{dropped:?}");
+    let mut begun = Vec::new();
+    while let Some(exchange) = pressed.begin(head("more", None)) {
+        begun.push(exchange);
+    }
+    assert_eq!(pressed.dropped().exchanges, 1);
+    // What has begun can still end.
+    let before = waiting.len();
+    first.state(ended(0, 0));
+    assert_eq!(waiting.len(), before + 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_another_kind_is_refused_by_name() {
+    let file = File::new();
+    std::fs::write(
+        file.path(),
+        "these are notes, not a database, and they are long enough",
+    )
+    .unwrap();
+    let refused = TrafficStore::open(&file.url(), &file.tasks)
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        matches!(&refused, OpenError::NotADatabase { path } if *path == file.path()),
+        "{refused}"
+    );
+
+    std::fs::remove_file(file.path()).unwrap();
+    let store = file.open().await;
+    let newer = "INSERT INTO traffic_schema_version (version) VALUES (9)";
+    let mut conn = connect_writer(&file.path()).await.unwrap();
+    sqlx::query(newer).execute(&mut conn).await.unwrap();
+    conn.close().await.unwrap();
+    store.close().await;
+    let refused = TrafficStore::open(&file.url(), &file.tasks)
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        matches!(
+            refused,
+            OpenError::Newer {
+                found: 9,
+                known: 1,
+                ..
+            }
+        ),
+        "{refused}"
+    );
+
+    // The one is not taken for the other.
+    std::fs::copy(file.path(), file.directory.path().join("t.db")).unwrap();
+    let refused = crate::Store::open(&file.url(), &file.tasks)
+        .await
+        .err()
+        .unwrap();
+    assert!(matches!(refused, OpenError::Foreign { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_pauses_and_goes_on_by_itself() {
+    let file = File::new();
+    let store = file.open().await;
+    let mut conn = connect_writer(&file.path()).await.unwrap();
+    let break_it = "CREATE TRIGGER broken BEFORE INSERT ON exchanges \
+                    BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    sqlx::query(break_it).execute(&mut conn).await.unwrap();
+    store.begin(head("lost", None)).unwrap();
+    store.flush().await.unwrap();
+    let dropped = store.dropped();
+    assert_eq!(
+        (dropped.exchanges, dropped.paused),
+        (1, Some(Paused::Failing))
+    );
+    assert!(store.begin(head("refused", None)).is_none());
+    assert_eq!(store.dropped().exchanges, 2);
+    sqlx::query("DROP TRIGGER broken")
+        .execute(&mut conn)
+        .await
+        .unwrap();
+    conn.close().await.unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while store.dropped().paused.is_some() {
+        assert!(std::time::Instant::now() < until, "it does not go on");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let exchange = store.begin(head("kept", None)).unwrap();
+    exchange.state(ended(0, 0));
+    store.flush().await.unwrap();
+    assert_eq!(store.exchanges(&ana(), None, 10).await.unwrap().len(), 1);
+    store.close().await;
+}

@@ -1,0 +1,294 @@
+//! The task that writes traffic, in groups, when there is room on the disk.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use sqlx::{Connection, SqliteConnection, error::DatabaseError};
+use tokio::sync::mpsc;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    Dropped, ExchangeState, Paused,
+    apply::{self, Stored},
+    connect_writer,
+    prepare::{Prepared, Preparer},
+    queue::{Entry, Queue},
+    retention,
+};
+use crate::{
+    disk::{Room, Stopped},
+    error::StoreError,
+};
+
+/// Entries of one transaction.
+const GROUP: usize = 1024;
+
+/// How long the first entry of a group waits for others: nobody waits for traffic, and a commit
+/// costs the more the fewer it writes.
+const LINGER: Duration = Duration::from_millis(50);
+
+/// How often it is tried, while nothing is recorded, whether that is over.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// How often what was dropped is logged, at most.
+const LOG_EVERY: Duration = Duration::from_mins(1);
+
+/// Ends of exchanges that are kept until it can be written again; of more nobody learns that they
+/// ended before the next start.
+const LATE_ENDS: usize = 1024;
+
+/// SQLite's code of a disk without room (`SQLITE_FULL`).
+const FULL: &str = "13";
+
+pub(super) struct Writer {
+    pub(super) path: PathBuf,
+    /// None after a failure.
+    pub(super) conn: Option<SqliteConnection>,
+    pub(super) queue: Arc<Queue>,
+    pub(super) waiting: mpsc::Receiver<Entry>,
+    pub(super) closing: CancellationToken,
+    pub(super) tasks: TaskTracker,
+    pub(super) preparer: Option<Preparer>,
+    pub(super) paused: Option<Paused>,
+    pub(super) late: VecDeque<(i64, Box<ExchangeState>)>,
+    pub(super) said: Said,
+}
+
+/// What the log says of what was dropped, and since when.
+#[derive(Default)]
+pub(super) struct Said {
+    pub(super) dropped: Dropped,
+    pub(super) at: Option<Instant>,
+}
+
+impl Writer {
+    pub(super) async fn run(mut self) {
+        let mut group = Vec::with_capacity(GROUP);
+        loop {
+            let closing = self.closing.clone();
+            tokio::select! {
+                () = closing.cancelled(), if !self.waiting.is_closed() => self.waiting.close(),
+                taken = self.waiting.recv_many(&mut group, GROUP) => {
+                    if taken == 0 {
+                        break;
+                    }
+                    self.linger(&mut group).await;
+                    self.write(std::mem::take(&mut group)).await;
+                }
+                () = tokio::time::sleep(LOOK_AGAIN), if self.paused.is_some() => {
+                    self.write(Vec::new()).await;
+                }
+            }
+            self.say_dropped();
+        }
+        if let Some(conn) = self.conn.take()
+            && let Err(error) = conn.close().await
+        {
+            tracing::warn!(%error, "the traffic file did not close cleanly");
+        }
+    }
+
+    /// Waits for others to join a group, unless somebody waits for it.
+    async fn linger(&mut self, group: &mut Vec<Entry>) {
+        let awaited = |entry: &Entry| matches!(entry, Entry::Flush(_) | Entry::Purge(..));
+        if group.len() == GROUP || group.iter().any(awaited) {
+            return;
+        }
+        let over = self.closing.run_until_cancelled(tokio::time::sleep(LINGER));
+        over.await;
+        while group.len() < GROUP
+            && let Ok(entry) = self.waiting.try_recv()
+        {
+            group.push(entry);
+        }
+    }
+
+    /// Writes a group, if it can be written, and answers who waits for it.
+    async fn write(&mut self, group: Vec<Entry>) {
+        let weight: usize = group.iter().map(Entry::weight).sum();
+        let (mut traffic, mut flushes, mut purges) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in group {
+            match entry {
+                Entry::Flush(reply) => flushes.push(reply),
+                Entry::Purge(purge, reply) => purges.push((purge, reply)),
+                Entry::Begun(..) | Entry::Piece(..) | Entry::Label(..) | Entry::State(..) => {
+                    traffic.push(entry);
+                }
+            }
+        }
+        if self.has_room() {
+            self.write_traffic(traffic).await;
+        } else {
+            self.pause(Some(Paused::DiskFull));
+            self.give_up(traffic);
+        }
+        self.queue.written(weight);
+        for (purge, reply) in purges {
+            let done = self.purge(&purge).await;
+            // A caller that no longer waits needs no answer.
+            reply.send(done).ok();
+        }
+        for reply in flushes {
+            reply.send(()).ok();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let stopped = match self.paused {
+            Some(Paused::DiskFull) => Stopped::Yes,
+            Some(Paused::Failing) | None => Stopped::No,
+        };
+        // Where it cannot be told, writing tells.
+        Room::at(&self.path).is_none_or(|room| room.for_traffic(stopped))
+    }
+
+    async fn write_traffic(&mut self, mut group: Vec<Entry>) {
+        let late = self.late.drain(..);
+        group.extend(late.map(|(number, state)| Entry::State(number, state)));
+        if group.is_empty() && self.paused.is_none() {
+            return;
+        }
+        let entries = group.len();
+        let mut preparer = self.preparer.take().unwrap_or_else(Preparer::new);
+        let preparing = self.tasks.spawn_blocking(move || {
+            let ready = preparer.prepare(group);
+            (preparer, ready)
+        });
+        let Ok((mut preparer, ready)) = preparing.await else {
+            tracing::error!(entries, "traffic could not be prepared for writing");
+            return;
+        };
+        match self.commit(&ready).await {
+            Ok(stored) => {
+                for (hash, blob) in stored {
+                    preparer.remember(hash, blob);
+                }
+                self.pause(None);
+            }
+            Err(error) => {
+                preparer.forget();
+                self.pause(Some(reason(&error)));
+                tracing::debug!(%error, entries, "traffic could not be written");
+                self.give_up_prepared(ready);
+            }
+        }
+        self.preparer = Some(preparer);
+    }
+
+    async fn commit(&mut self, prepared: &[Prepared]) -> Result<Stored, sqlx::Error> {
+        let mut conn = self.connection().await?;
+        let stored = apply::group(&mut conn, prepared).await;
+        self.keep(conn, stored).await
+    }
+
+    async fn purge(&mut self, purge: &retention::Purge) -> Result<super::Purged, StoreError> {
+        let mut conn = self.connection().await?;
+        let purged = retention::batch(&mut conn, purge).await;
+        if let Some(preparer) = &mut self.preparer {
+            preparer.forget();
+        }
+        Ok(self.keep(conn, purged).await?)
+    }
+
+    async fn connection(&mut self) -> Result<SqliteConnection, sqlx::Error> {
+        match self.conn.take() {
+            Some(conn) => Ok(conn),
+            None => connect_writer(&self.path).await,
+        }
+    }
+
+    /// Keeps the connection for the next time, unless what was done with it failed: what state it
+    /// is in is then not known.
+    async fn keep<T>(
+        &mut self,
+        conn: SqliteConnection,
+        done: Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        if done.is_ok() {
+            self.conn = Some(conn);
+        } else if let Err(error) = conn.close().await {
+            tracing::debug!(%error, "the failed connection did not close cleanly");
+        }
+        done
+    }
+
+    /// Counts what cannot be written; what ended meanwhile is written later.
+    fn give_up(&mut self, group: Vec<Entry>) {
+        for entry in group {
+            match entry {
+                Entry::Begun(..) => self.queue.lost_exchange(),
+                Entry::Piece(..) => self.queue.lost_piece(),
+                Entry::State(number, state) => self.write_later(number, state),
+                Entry::Label(..) | Entry::Purge(..) | Entry::Flush(_) => {}
+            }
+        }
+    }
+
+    fn give_up_prepared(&mut self, group: Vec<Prepared>) {
+        for entry in group {
+            match entry {
+                Prepared::Exchange(..) => self.queue.lost_exchange(),
+                Prepared::Piece(_) => self.queue.lost_piece(),
+                Prepared::State(number, state) => self.write_later(number, state),
+                Prepared::Label(..) => {}
+            }
+        }
+    }
+
+    fn write_later(&mut self, number: i64, state: Box<ExchangeState>) {
+        if state.end.is_some() && self.late.len() < LATE_ENDS {
+            self.late.push_back((number, state));
+        }
+    }
+
+    fn pause(&mut self, paused: Option<Paused>) {
+        if self.paused == paused {
+            return;
+        }
+        self.paused = paused;
+        self.queue.pause(paused);
+        match paused {
+            None => tracing::info!("traffic is recorded again"),
+            Some(Paused::DiskFull) => tracing::warn!(
+                "the disk is almost full: traffic is not recorded until there is more room"
+            ),
+            Some(Paused::Failing) => {
+                tracing::warn!("traffic is not recorded until its file can be written again");
+            }
+        }
+    }
+
+    /// Logs what was dropped since it was last said.
+    fn say_dropped(&mut self) {
+        let dropped = self.queue.dropped();
+        let news = Dropped {
+            paused: self.said.dropped.paused,
+            ..dropped
+        } != self.said.dropped;
+        if !news || self.said.at.is_some_and(|at| at.elapsed() < LOG_EVERY) {
+            return;
+        }
+        tracing::warn!(
+            exchanges = dropped.exchanges - self.said.dropped.exchanges,
+            pieces = dropped.pieces - self.said.dropped.pieces,
+            "traffic was not recorded: too much came at once, or the disk is full"
+        );
+        self.said = Said {
+            dropped,
+            at: Some(Instant::now()),
+        };
+    }
+}
+
+fn reason(error: &sqlx::Error) -> Paused {
+    let code = error.as_database_error().and_then(DatabaseError::code);
+    if code.as_deref() == Some(FULL) {
+        Paused::DiskFull
+    } else {
+        Paused::Failing
+    }
+}
