@@ -7,7 +7,7 @@ use chat::{
     failure::Failure,
     ids::{ConversationId, Subject},
 };
-use store::{OpenError, Store};
+use store::{OpenError, Store, traffic::TrafficStore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 use wire::{
@@ -148,6 +148,7 @@ impl App {
         };
         let context = Arc::new(Context {
             store: Store::open(&config.database_url, tasks).await?,
+            traffic: TrafficStore::open(&config.database_url, tasks).await?,
             model,
             servers: Arc::new(Servers::new(pomerium.clone(), &config.servers, setup)),
             sessions: match &pomerium {
@@ -274,6 +275,7 @@ impl App {
             tracing::warn!("not every MCP session was closed; their servers will forget them");
         }
         self.context.store.close().await;
+        self.context.traffic.close().await;
     }
 }
 

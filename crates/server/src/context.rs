@@ -9,7 +9,7 @@ use chat::{
     tool::{Catalog, Hints},
     toolbox::Toolbox,
 };
-use store::Store;
+use store::{Store, traffic::TrafficStore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::llm::ModelClient;
 
@@ -19,6 +19,8 @@ use crate::{config::Config, servers::Servers, tokens::Sessions};
 pub struct Context {
     /// Conversations and turn logs.
     pub store: Store,
+    /// What was said to others.
+    pub traffic: TrafficStore,
     /// The model endpoint.
     pub model: ModelClient,
     /// The users' MCP servers.
