@@ -23,6 +23,8 @@ mod views;
 
 mod servers_page;
 
+mod axe;
+
 use std::time::Duration;
 
 use harness::browser::Tab;

@@ -2,12 +2,16 @@
 
 import { announceChanges } from './announce.js';
 import { listenForActions } from './actions.js';
-import { composer } from './composer.js';
+import { composer, running } from './composer.js';
 import { drawer } from './drawer.js';
+import { keys } from './keys.js';
+import { leave } from './leave.js';
+import { needs } from './needs.js';
 import { apply } from './patch.js';
 import { follower } from './scroll.js';
 import { servers } from './servers.js';
 import { connect } from './stream.js';
+import { theme } from './theme.js';
 
 const place = {
   conversation: document.body.dataset.conversation,
@@ -17,6 +21,8 @@ const place = {
 const scroll = follower();
 const announce = announceChanges();
 const accounts = servers();
+const leaving = leave();
+const tab = needs(document.title);
 const box = composer({
   place,
   moved(conversation) {
@@ -35,14 +41,21 @@ const stream = connect(place, (patch, reset) => {
   box.look();
   accounts.look();
   announce.look();
+  leaving.look();
   showTitle();
+  tab.look();
   if (follows) scroll.toEnd();
   else scroll.look();
 }, box.signedIn);
 
 listenForActions(box);
 drawer();
+keys();
+theme();
+document.addEventListener('session', ({ detail }) => tab.session(detail === 'ended', running() !== null));
 box.look();
+leaving.look();
+tab.look();
 announce.forget();
 scroll.toEnd();
 
@@ -52,5 +65,5 @@ function showTitle() {
   const title = document.getElementById('title');
   if (!current || title.textContent === current.textContent) return;
   title.textContent = current.textContent;
-  document.title = `${current.textContent} · Toolgate`;
+  tab.rename(`${current.textContent} · Toolgate`);
 }

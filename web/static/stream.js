@@ -37,6 +37,7 @@ export function connect(place, patched, works) {
     opened.addEventListener('open', () => {
       show('');
       works();
+      tell('lives');
     });
     opened.addEventListener('error', () => {
       if (source !== opened) return;
@@ -51,6 +52,7 @@ export function connect(place, patched, works) {
     const lives = await sessionLives();
     if (lives === 'no') {
       show('Your session has ended. ', true);
+      tell('ended');
       later(lost, SIGNED_IN_MS);
       return;
     }
@@ -73,6 +75,11 @@ export function connect(place, patched, works) {
   addEventListener('pageshow', (event) => event.persisted && open());
   open();
   return { open: forgetPosition };
+}
+
+// Tells the page's parts whether the session 'lives' or has 'ended'.
+function tell(how) {
+  document.dispatchEvent(new CustomEvent('session', { detail: how }));
 }
 
 function show(words, signIn = false) {

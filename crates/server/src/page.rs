@@ -7,6 +7,7 @@
 pub(crate) mod connected;
 pub(crate) mod stream;
 
+mod needs;
 mod paint;
 mod part;
 mod patch;
@@ -71,6 +72,11 @@ struct Chat<'a> {
     servers: String,
     turns: String,
     message_bytes: usize,
+    needs: String,
+    /// How long a call that waits for an account or a token does.
+    parked_minutes: u64,
+    /// How long a question waits.
+    question_hours: u64,
 }
 
 /// `GET /`: a conversation that is yet to begin.
@@ -141,6 +147,12 @@ async fn page(
         servers: sidebar::servers_of(app, subject, &servers),
         turns: turns_html(app, turns, servers.all()).await?,
         message_bytes: chat::limits::MESSAGE_BYTES,
+        parked_minutes: chat::limits::PARKED.as_secs() / 60,
+        question_hours: chat::limits::QUESTION.as_secs() / 3600,
+        needs: needs::html(app, subject, |id| {
+            let row = rows.iter().find(|row| row.id == *id);
+            row.map(|row| row.title.clone())
+        }),
     });
     Ok(Html(html))
 }

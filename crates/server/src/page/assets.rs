@@ -63,9 +63,29 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../../web/static/icon.svg"),
     ),
     (
+        "keys.js",
+        JS,
+        include_str!("../../../../web/static/keys.js"),
+    ),
+    (
         "layout.css",
         CSS,
         include_str!("../../../../web/static/layout.css"),
+    ),
+    (
+        "leave.js",
+        JS,
+        include_str!("../../../../web/static/leave.js"),
+    ),
+    (
+        "needs.js",
+        JS,
+        include_str!("../../../../web/static/needs.js"),
+    ),
+    (
+        "notify.js",
+        JS,
+        include_str!("../../../../web/static/notify.js"),
     ),
     (
         "patch.js",
@@ -83,9 +103,24 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../../web/static/servers.js"),
     ),
     (
+        "shortcuts.css",
+        CSS,
+        include_str!("../../../../web/static/shortcuts.css"),
+    ),
+    (
         "stream.js",
         JS,
         include_str!("../../../../web/static/stream.js"),
+    ),
+    (
+        "tabs.js",
+        JS,
+        include_str!("../../../../web/static/tabs.js"),
+    ),
+    (
+        "theme.js",
+        JS,
+        include_str!("../../../../web/static/theme.js"),
     ),
     (
         "turn.css",

@@ -127,6 +127,8 @@ struct Reader {
     rows: Vec<ListRow>,
     /// The list as it was sent last.
     list: String,
+    /// What waits for the user, as it was sent last.
+    needs: String,
     turns: watch::Receiver<u64>,
     server_changes: watch::Receiver<u64>,
     recalls: watch::Receiver<u64>,
@@ -159,6 +161,7 @@ impl Reader {
             stale: false,
             rows: Vec::new(),
             list: String::new(),
+            needs: String::new(),
             turns: app.turns.changes(subject),
             server_changes: servers.changes(),
             recalls: caller.session.recalls(),

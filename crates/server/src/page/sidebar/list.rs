@@ -1,14 +1,10 @@
 //! The list of conversations.
 
 use askama::Template;
-use chat::{
-    event::ParkReason,
-    ids::ConversationId,
-    transcript::{CallState, Transcript},
-};
+use chat::{ids::ConversationId, transcript::Transcript};
 use store::ConversationRow;
 
-use crate::page::{render, visible};
+use crate::page::{needs::What, render, visible};
 
 /// The id of the list's element.
 pub(in crate::page) const CONVERSATIONS: &str = "conversations";
@@ -40,18 +36,9 @@ struct Entry<'a> {
 impl Mark {
     /// The mark of a conversation whose running turn stands so.
     pub(in crate::page) fn of(transcript: &Transcript) -> Self {
-        let needs = |state| {
-            matches!(
-                state,
-                CallState::Asking { .. }
-                    | CallState::Parked {
-                        reason: ParkReason::NeedsConnect
-                    }
-            )
-        };
         if transcript.end.is_some() {
             Self::None
-        } else if transcript.calls().any(|call| needs(call.state)) {
+        } else if What::of(transcript).is_some() {
             Self::NeedsYou
         } else {
             Self::Running

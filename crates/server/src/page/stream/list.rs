@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use chat::ids::ConversationId;
 use store::{ConversationRow, StoreError};
 
 use super::{
     super::{
+        needs::{self, NEEDS},
         patch::Patch,
         sidebar::{self, CONVERSATIONS, Mark},
     },
@@ -78,6 +80,21 @@ impl Reader {
             let patch = Patch::replace(CONVERSATIONS, html.clone());
             self.ready.push_back(patch.frame());
             self.list = html;
+        }
+        self.send_needs();
+    }
+
+    /// Says what waits for the user, here or elsewhere.
+    fn send_needs(&mut self) {
+        let title = |id: &ConversationId| {
+            let row = self.rows.iter().find(|row| row.row.id == *id);
+            row.map(|row| row.row.title.clone())
+        };
+        let html = needs::html(&self.app, &self.caller.person.subject, title);
+        if html != self.needs {
+            let patch = Patch::replace(NEEDS, html.clone());
+            self.ready.push_back(patch.frame());
+            self.needs = html;
         }
     }
 
