@@ -8,18 +8,29 @@ export class Refused extends Error {
     this.requestId = problem.request_id ?? '';
     this.layer = problem.layer ?? '';
     this.code = problem.code ?? '';
+    this.param = problem.param ?? '';
     this.status = status;
   }
 }
 
 // Posts JSON and gives the answer's JSON; throws Refused.
-export async function post(path, body) {
+export function post(path, body) {
+  return send('POST', path, body);
+}
+
+// The same by another method: PATCH, DELETE.
+export async function send(method, path, body) {
   const response = await request(path, {
-    method: 'POST',
+    method,
     headers: { 'Content-Type': 'application/json', Accept: 'application/json' },
     body: JSON.stringify(body),
   });
   return parse(response);
+}
+
+// The JSON of a GET; throws Refused.
+export async function get(path) {
+  return parse(await request(path, { headers: { Accept: 'application/json' } }));
 }
 
 // Whether the session still lives: 'yes', 'no' (sign in again), or 'unknown'.

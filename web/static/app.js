@@ -2,10 +2,12 @@
 
 import { announceChanges } from './announce.js';
 import { listenForActions } from './actions.js';
+import { choices } from './choices.js';
 import { composer, running } from './composer.js';
 import { drawer } from './drawer.js';
 import { keys } from './keys.js';
 import { leave } from './leave.js';
+import { list } from './list.js';
 import { needs } from './needs.js';
 import { apply } from './patch.js';
 import { follower } from './scroll.js';
@@ -16,6 +18,9 @@ import { theme } from './theme.js';
 const place = {
   conversation: document.body.dataset.conversation,
   after: document.body.dataset.after,
+  // What of the list of conversations is shown.
+  search: document.body.dataset.search,
+  older: document.body.dataset.older,
 };
 
 const scroll = follower();
@@ -23,12 +28,16 @@ const announce = announceChanges();
 const accounts = servers();
 const leaving = leave();
 const tab = needs(document.title);
+const offered = choices({ place, running });
+const conversations = list({ place, searched: () => stream.again() });
 const box = composer({
   place,
+  chosen: offered.chosen,
   moved(conversation) {
     place.conversation = conversation;
     place.after = '';
-    history.replaceState(null, '', `/c/${conversation}`);
+    history.replaceState(null, '', `/c/${conversation}${location.search}`);
+    offered.moved();
     stream.open();
   },
   sent: scroll.toEnd,
@@ -39,6 +48,8 @@ const stream = connect(place, (patch, reset) => {
   if (reset) announce.forget();
   apply(patch);
   box.look();
+  offered.look();
+  conversations.look();
   accounts.look();
   announce.look();
   leaving.look();
@@ -54,6 +65,7 @@ keys();
 theme();
 document.addEventListener('session', ({ detail }) => tab.session(detail === 'ended', running() !== null));
 box.look();
+box.resume();
 leaving.look();
 tab.look();
 announce.forget();

@@ -1,33 +1,42 @@
 // The message box: sends, stops, and never loses what was typed.
 
 import { post } from './api.js';
+import { drafts, uuid } from './drafts.js';
+import { queue } from './queue.js';
 
 const RETRIES = 2;
 const RETRY_MS = 700;
 
-// `place` is where the page is; `moved` is told of a conversation that has begun, `sent` when a
-// message was accepted.
-export function composer({ place, moved, sent }) {
+// How long a turn that was begun may take to show on the page before the next message is tried.
+const SHOWS_WITHIN_MS = 10_000;
+
+// `place` is where the page is; `chosen` gives the model and what is switched off, as a post takes
+// them; `moved` is told of a conversation that has begun, `sent` when a message was accepted.
+export function composer({ place, chosen, moved, sent }) {
   const form = document.getElementById('composer');
   const box = document.getElementById('message');
   const send = document.getElementById('send');
   const stop = document.getElementById('stop');
   const trouble = document.getElementById('trouble');
   const limit = Number(document.body.dataset.messageBytes);
+  const kept = drafts(place);
   let sending = false;
-  // The same text again after a failure is the same message: it keeps its id.
-  let kept = { text: '', id: '' };
+  // The turn that was begun last, while the page does not show it.
+  let begun = null;
 
-  box.value = box.value || draft();
+  box.value = box.value || kept.read();
   grow();
 
+  const waiting = queue({ place, deliver: sendWaiting, edit: fill, stop: cancel, standing });
+
   box.addEventListener('input', () => {
-    remember();
+    kept.keep(box.value);
     grow();
     look();
     if (trouble.dataset.about === 'text') complain('');
   });
   box.addEventListener('keydown', (event) => {
+    // Enter while a word is being composed chooses the word.
     if (event.isComposing || event.keyCode === 229) return;
     if (event.key === 'Enter' && !event.shiftKey && !event.altKey && !event.ctrlKey && !event.metaKey) {
       event.preventDefault();
@@ -47,7 +56,7 @@ export function composer({ place, moved, sent }) {
   });
   addEventListener('storage', (event) => {
     // Another tab of this conversation typed or sent. What was typed here stays.
-    if (event.key !== key() || !place.conversation || document.activeElement === box) return;
+    if (event.key !== kept.key() || !place.conversation || document.activeElement === box) return;
     const sentThere = event.newValue === null && box.value === event.oldValue;
     if (box.value !== '' && !sentThere) return;
     box.value = event.newValue ?? '';
@@ -56,45 +65,78 @@ export function composer({ place, moved, sent }) {
   });
 
   function submit() {
-    if (running()) return;
-    say(box.value, true);
+    if (sending || box.value.trim() === '') return;
+    if (standing() === 'busy' || waiting.isSending()) wait();
+    else say(box.value, { typed: true });
   }
 
-  // Posts a message; `typed` if it is what stands in the box.
-  async function say(text, typed) {
-    if (sending || text.trim() === '') return;
-    if (new TextEncoder().encode(text).length > limit) {
-      complain(`The message is longer than ${limit / 1024} KiB.`, 'Shorten it, or split it into several messages.');
-      trouble.dataset.about = 'text';
+  // The message waits until the answer is complete.
+  function wait() {
+    const text = box.value;
+    if (isTooLong(text)) return;
+    if (!waiting.add(text)) {
+      complain('Ten messages wait already.', 'Remove one, or wait for the answer.');
       return;
     }
-    if (kept.text !== text) kept = { text, id: uuid() };
+    clear(text);
+    look();
+    document.getElementById('announcer').textContent = 'Your message waits until the answer is complete.';
+  }
+
+  // Posts a message; `typed` if it is what stands in the box, `edits` the turn whose place it takes,
+  // `id` if it has one already. Gives what it began, null when it was refused.
+  async function say(text, { typed = false, edits, id } = {}) {
+    if (sending || text.trim() === '' || isTooLong(text)) return null;
+    const before = kept.sending();
+    // The same text again after a failure is the same message: it keeps its id.
+    const same = before?.text === text && before.edits === edits;
+    const message = { text, edits, id: id ?? (same ? before.id : uuid()) };
+    // A page that is loaded anew meanwhile sends it again, under this id.
+    kept.keepSending({ ...message, typed, flying: true });
     sending = true;
     complain('');
     look();
     try {
-      const posted = await deliver(text);
-      kept = { text: '', id: '' };
+      const posted = await deliver(message);
+      kept.forgetSending();
       if (typed) clear(text);
-      document.getElementById('hero').hidden = true;
-      if (place.conversation !== posted.conversation) {
-        forget(text);
-        moved(posted.conversation);
-        remember();
-      }
-      sent();
+      arrived(posted, text);
+      return posted;
     } catch (error) {
+      kept.keepSending(message);
+      if (!typed && !edits && box.value === '') fill(text);
       complain(error.message, error.advice, error);
+      return null;
     } finally {
       sending = false;
       look();
     }
   }
 
-  async function deliver(text) {
+  // Posts a message that has waited; throws Refused.
+  async function sendWaiting(message) {
+    arrived(await deliver(message), message.text);
+  }
+
+  function arrived(posted, text) {
+    begun = posted.turn;
+    setTimeout(() => {
+      if (begun === posted.turn) begun = null;
+      look();
+    }, SHOWS_WITHIN_MS);
+    document.getElementById('hero').hidden = true;
+    if (place.conversation !== posted.conversation) {
+      kept.forget(text);
+      moved(posted.conversation);
+      kept.keep(box.value);
+    }
+    sent();
+  }
+
+  async function deliver({ text, id, edits }) {
     for (let attempt = 0; ; attempt += 1) {
       try {
-        const body = { message_id: kept.id, message: text };
+        const body = { message_id: id, message: text, edits, ...chosen() };
         if (place.conversation) body.conversation = place.conversation;
         return await post('/api/messages', body);
       } catch (error) {
@@ -105,8 +147,22 @@ export function composer({ place, moved, sent }) {
     }
   }
 
+  function isTooLong(text) {
+    if (new TextEncoder().encode(text).length <= limit) return false;
+    complain(`The message is longer than ${limit / 1024} KiB.`, 'Shorten it, or split it into several messages.');
+    trouble.dataset.about = 'text';
+    return true;
+  }
+
+  // How the conversation stands: 'busy' while a turn runs, else how its last turn ended.
+  function standing() {
+    if (begun && document.querySelector(`.foot[data-turn="${CSS.escape(begun)}"]`)) begun = null;
+    if (sending || begun || running()) return 'busy';
+    return document.querySelector('.turn:last-child .foot')?.dataset.standing ?? 'none';
+  }
+
   async function cancel() {
-    const turn = running();
+    const turn = running() ?? begun;
     if (!turn) return;
     // A disabled button lets the focus go.
     if (document.activeElement === stop) box.focus();
@@ -123,7 +179,7 @@ export function composer({ place, moved, sent }) {
   // Puts a text in the box, before what stands there.
   function fill(text) {
     box.value = box.value.trim() === '' ? text : `${text}\n\n${box.value}`;
-    remember();
+    kept.keep(box.value);
     grow();
     look();
     box.focus();
@@ -138,18 +194,21 @@ export function composer({ place, moved, sent }) {
     }
     const focused = document.activeElement;
     stop.hidden = !turn;
-    send.hidden = Boolean(turn);
-    send.disabled = sending || box.value.trim() === '';
+    const empty = box.value.trim() === '';
+    send.hidden = Boolean(turn) && empty;
+    send.disabled = sending || empty;
+    send.title = turn ? 'Sent when the answer is complete' : '';
     if ((focused === stop || focused === send) && focused.hidden) box.focus();
     document.getElementById('hero').hidden = document.querySelector('.turn') !== null;
     for (const button of document.querySelectorAll('[data-do="say"]')) button.disabled = Boolean(turn) || sending;
+    waiting.look();
   }
 
   function clear(text) {
-    forget(text);
+    kept.forget(text);
     // What was typed while the message was on its way stays.
     box.value = box.value.startsWith(text) ? box.value.slice(text.length).trimStart() : box.value;
-    if (box.value !== '') remember();
+    if (box.value !== '') kept.keep(box.value);
     grow();
   }
 
@@ -178,59 +237,22 @@ export function composer({ place, moved, sent }) {
     if (trouble.dataset.about === 'session') complain('');
   }
 
-  // Of this user: another one may sign in at the same browser.
-  function key() {
-    return `draft:${document.body.dataset.user}:${place.conversation || 'new'}`;
-  }
-
-  // What was typed in this tab, else in another one.
-  function draft() {
-    try {
-      return sessionStorage.getItem(key()) ?? localStorage.getItem(key()) ?? '';
-    } catch {
-      return '';
-    }
-  }
-
-  function remember() {
-    try {
-      if (box.value === '') {
-        forget(localStorage.getItem(key()));
-      } else {
-        sessionStorage.setItem(key(), box.value);
-        localStorage.setItem(key(), box.value);
-      }
-    } catch {
-      // Without storage the text lives as long as the page.
-    }
-  }
-
-  // Forgets a text that was sent; what another tab typed is not it.
-  function forget(text) {
-    try {
-      sessionStorage.removeItem(key());
-      if (localStorage.getItem(key()) === text) localStorage.removeItem(key());
-    } catch {
-      // See above.
-    }
-  }
-
   function grow() {
     box.style.height = 'auto';
     box.style.height = `${box.scrollHeight}px`;
   }
 
-  return { look, say: (text) => say(text, false), fill, complain, signedIn };
+  // Sends what was being sent when the page was loaded anew: it may not have arrived.
+  function resume() {
+    const before = kept.sending();
+    if (before?.flying) say(before.text, before);
+  }
+
+  return { look, say, fill, complain, signedIn, resume };
 }
 
 // The turn that runs in the conversation, if one does.
 export function running() {
   const foot = document.querySelector('.turn:last-child .foot[data-standing="runs"], .turn:last-child .foot[data-standing="waits"]');
   return foot?.dataset.turn ?? null;
-}
-
-function uuid() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -10,7 +10,7 @@ const LONGEST_WAIT_MS = 15_000;
 const SIGNED_IN_MS = 5_000;
 
 // Follows the place and hands patches on; `works` is told whenever the stream is there. Gives
-// { open }: connects anew, to where the place is now.
+// { open }: connects anew, to where the place is now; and { again }: for another list beside it.
 export function connect(place, patched, works) {
   let source = null;
   let wait = FIRST_WAIT_MS;
@@ -22,6 +22,8 @@ export function connect(place, patched, works) {
     source?.close();
     const query = new URLSearchParams();
     if (place.conversation) query.set('conversation', place.conversation);
+    if (place.search) query.set('search', place.search);
+    if (place.older) query.set('older', place.older);
     if (last || place.after) query.set('after', last || place.after);
     const opened = new EventSource(`/api/events?${query}`);
     source = opened;
@@ -74,7 +76,7 @@ export function connect(place, patched, works) {
   addEventListener('online', () => source?.readyState === EventSource.CLOSED && lost());
   addEventListener('pageshow', (event) => event.persisted && open());
   open();
-  return { open: forgetPosition };
+  return { open: forgetPosition, again: open };
 }
 
 // Tells the page's parts whether the session 'lives' or has 'ended'.

@@ -169,7 +169,7 @@ impl App {
                 Authority::Pomerium(Box::new(Verifier::new(pomerium, host)))
             }),
             streams: Streams::default(),
-            page: page::Shared::default(),
+            page: page::Shared::new(config.examples.clone()),
             public_url: own_url(config)?,
             token_life: config.token_life,
         })
@@ -220,8 +220,9 @@ impl App {
         Ok(self.turns.recover().await?)
     }
 
-    /// Closes what nobody uses, as long as the program runs.
+    /// Closes what nobody uses and removes what has expired, as long as the program runs.
     pub fn keep_house(self: &Arc<Self>) {
+        self.turns.purge_expired();
         let app = Arc::clone(self);
         let shutdown = self.context.shutdown.clone();
         self.context.tasks.spawn(async move {

@@ -69,6 +69,8 @@ pub struct Config {
     pub token_life: Duration,
     /// How long running turns go on after SIGTERM before they are put down; 0 is not at all. 25 s.
     pub drain: Duration,
+    /// Questions that an empty conversation offers; none: some about the user's servers.
+    pub examples: Vec<String>,
     /// Where conversations are kept. `sqlite://toolgate.db`.
     pub database_url: String,
 }
@@ -119,6 +121,7 @@ pub const KEYS: &[&str] = &[
     "TOOLGATE_RESULT_SHOWN_BYTES",
     "TOOLGATE_TOKEN_LIFE",
     "TOOLGATE_DRAIN",
+    "TOOLGATE_EXAMPLES",
     "TOOLGATE_DATABASE_URL",
 ];
 
@@ -153,6 +156,7 @@ impl Config {
                 .positive("TOOLGATE_RESULT_SHOWN_BYTES", limits::RESULT_SHOWN_BYTES)?,
             token_life: read.duration("TOOLGATE_TOKEN_LIFE", Duration::from_mins(5))?,
             drain: read.duration_or_zero("TOOLGATE_DRAIN", Duration::from_secs(25))?,
+            examples: read.examples()?,
             database_url: database_url(&read)?,
         })
     }

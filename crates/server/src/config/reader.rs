@@ -10,6 +10,12 @@ use super::{ConfigError, Source};
 /// The longest duration that can be set: a week.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
+/// Questions that an empty conversation offers at most: more would be a list to read.
+const EXAMPLES: usize = 6;
+
+/// Bytes of such a question: what a button holds.
+const EXAMPLE_BYTES: usize = 200;
+
 /// Reads single values and says which key was wrong.
 pub(super) struct Reader<'a> {
     pub(super) source: &'a dyn Source,
@@ -79,6 +85,24 @@ impl Reader<'_> {
             (None, Some(path)) => secret_file(&file_key, &path)?,
         };
         secret(key, &value)
+    }
+
+    /// Short texts, one a line; on one line with `|` between them.
+    pub(super) fn examples(&self) -> Result<Vec<String>, ConfigError> {
+        let key = "TOOLGATE_EXAMPLES";
+        let text = self.source.get(key).unwrap_or_default();
+        let between = if text.contains('\n') { '\n' } else { '|' };
+        let texts = text.split(between).map(str::trim);
+        let texts: Vec<_> = texts.filter(|text| !text.is_empty()).collect();
+        if texts.len() > EXAMPLES {
+            let problem = format!("{} are more than {EXAMPLES} questions", texts.len());
+            return Err(invalid(key, problem));
+        }
+        if let Some(long) = texts.iter().find(|text| text.len() > EXAMPLE_BYTES) {
+            let problem = format!("{long:?} is longer than {EXAMPLE_BYTES} bytes");
+            return Err(invalid(key, problem));
+        }
+        Ok(texts.into_iter().map(str::to_owned).collect())
     }
 
     pub(super) fn pomerium_addr(&self) -> Result<Option<String>, ConfigError> {
@@ -156,7 +180,24 @@ pub(super) fn http_url(key: &str, text: &str) -> Result<Url, ConfigError> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
+
+    #[test]
+    fn examples_stand_on_lines_or_between_bars() {
+        let read = |text: &str| {
+            let source = HashMap::from([("TOOLGATE_EXAMPLES".to_owned(), text.to_owned())]);
+            let examples = Reader { source: &source }.examples();
+            examples.map_err(|error| error.to_string())
+        };
+        assert_eq!(read("").unwrap(), [""; 0]);
+        assert_eq!(read("What?| Who?|").unwrap(), ["What?", "Who?"]);
+        assert_eq!(read("a|b\n\n c \n").unwrap(), ["a|b", "c"]);
+        assert!(read("1|2|3|4|5|6|7").unwrap_err().contains("more than 6"));
+        let long = "x".repeat(EXAMPLE_BYTES + 1);
+        assert!(read(&long).unwrap_err().starts_with("TOOLGATE_EXAMPLES: "));
+    }
 
     #[test]
     fn durations_have_units() {

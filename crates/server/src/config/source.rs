@@ -30,6 +30,9 @@ fn is_unknown(name: &str) -> bool {
 /// The tables of the settings file.
 const TABLES: &[&str] = &["servers"];
 
+/// The keys that can be arrays of strings in the settings file.
+const LISTS: &[&str] = &["TOOLGATE_EXAMPLES"];
+
 impl<S: std::hash::BuildHasher> Source for HashMap<String, String, S> {
     fn get(&self, key: &str) -> Option<String> {
         HashMap::get(self, key).cloned()
@@ -94,6 +97,7 @@ fn parse(text: &str) -> Result<Layered, String> {
             let value = match value {
                 toml::Value::String(text) => text,
                 toml::Value::Integer(number) => number.to_string(),
+                toml::Value::Array(texts) if LISTS.contains(key) => lines(&name, texts)?,
                 toml::Value::Boolean(_)
                 | toml::Value::Float(_)
                 | toml::Value::Datetime(_)
@@ -109,6 +113,19 @@ fn parse(text: &str) -> Result<Layered, String> {
         file: file?,
         tables,
     })
+}
+
+/// The strings of an array, as a variable of the environment has them: each on a line.
+fn lines(name: &str, texts: Vec<toml::Value>) -> Result<String, String> {
+    let mut lines = String::new();
+    for text in texts {
+        let toml::Value::String(text) = text else {
+            return Err(format!("`{name}` must be an array of strings"));
+        };
+        lines.push_str(&text.replace('\n', " "));
+        lines.push('\n');
+    }
+    Ok(lines)
 }
 
 /// What is wrong with the text, on one line.
@@ -145,6 +162,14 @@ mod tests {
         assert_eq!(file["TOOLGATE_LISTEN"], "0.0.0.0:80");
         assert_eq!(file["TOOLGATE_MAX_TURNS"], "7");
         assert_eq!(file["OPENAI_BASE_URL"], "http://x");
+    }
+
+    #[test]
+    fn an_array_is_as_lines_are_in_the_environment() {
+        let file = parse("examples = [\"What|when?\", \"Who?\"]").unwrap().file;
+        assert_eq!(file["TOOLGATE_EXAMPLES"], "What|when?\nWho?\n");
+        assert!(parse("examples = [1]").unwrap_err().contains("`examples`"));
+        assert!(parse("listen = [\"a\"]").unwrap_err().contains("`listen`"));
     }
 
     #[test]

@@ -3,5 +3,6 @@
 mod list;
 mod servers;
 
-pub(super) use list::{CONVERSATIONS, Mark, conversations};
+pub(crate) use list::Wanted;
+pub(super) use list::{CONVERSATIONS, Mark, Rest, conversations};
 pub(super) use servers::{Connect, SERVERS, plain, servers_of, tool};

@@ -2,10 +2,11 @@
 
 use askama::Template;
 use chat::{
-    event::ServerState,
+    event::{ServerState, Target},
     failure::{Failure, Layer},
     ids::Subject,
     limits::clip,
+    selection::Selection,
     tool::BrokenTool,
 };
 use url::Url;
@@ -28,6 +29,8 @@ struct List {
     answers: Answers,
     unlisted: Option<Failure>,
     servers: Vec<Server>,
+    /// What is switched off in the conversation, as JSON: scripts go by it.
+    off: String,
 }
 
 struct Server {
@@ -50,14 +53,40 @@ struct Server {
     connected: bool,
     tools: Vec<Tool>,
     broken: Vec<BrokenTool>,
+    /// It is switched off in the conversation.
+    is_off: bool,
 }
 
 struct Tool {
     key: String,
+    /// As requests name it.
+    name: String,
     title: String,
     description: String,
     /// It is refused to the user, by policy or by the server.
     denied: Option<Failure>,
+    /// It is switched off in the conversation, by itself.
+    is_off: bool,
+}
+
+impl Server {
+    /// How many of its tools are offered. Scripts write the same.
+    fn count(&self) -> String {
+        let (all, on) = (
+            self.tools.len(),
+            self.tools.iter().filter(|tool| !tool.is_off),
+        );
+        let (on, word) = (on.count(), if all == 1 { "tool" } else { "tools" });
+        if self.is_off {
+            "off".to_owned()
+        } else if self.kind != "ready" {
+            String::new()
+        } else if on == all {
+            format!("{all} {word}")
+        } else {
+            format!("{on} of {all} {word}")
+        }
+    }
 }
 
 impl Tool {
@@ -97,26 +126,38 @@ pub(in crate::page) enum Answers {
     Cut,
 }
 
-/// The user's servers and how they are.
-pub(in crate::page) fn servers_of(app: &App, subject: &Subject, user: &UserServers) -> String {
+/// The user's servers, how they are, and what of them a conversation is not offered.
+pub(in crate::page) fn servers_of(
+    app: &App,
+    subject: &Subject,
+    user: &UserServers,
+    off: &Selection,
+) -> String {
     let answers = if app.route_is_cut(subject) {
         Answers::Cut
     } else {
         Answers::Whole
     };
-    servers(user.all(), user.unlisted_because(), answers)
+    servers(user.all(), user.unlisted_because(), answers, off)
 }
 
-fn servers(known: Vec<Known>, unlisted: Option<Failure>, answers: Answers) -> String {
-    let servers = known.into_iter().map(server).collect();
+fn servers(
+    known: Vec<Known>,
+    unlisted: Option<Failure>,
+    answers: Answers,
+    off: &Selection,
+) -> String {
+    let servers = known.into_iter().map(|known| server(known, off)).collect();
     render(&List {
         answers,
         unlisted,
         servers,
+        // It is sets of strings: serializing it cannot fail.
+        off: serde_json::to_string(off).unwrap_or_default(),
     })
 }
 
-fn server(known: Known) -> Server {
+fn server(known: Known, off: &Selection) -> Server {
     let layer = known.failure.as_ref().map(|failure| failure.layer);
     let (kind, symbol, word) = words(known.state, layer);
     let connect = (known.state == ServerState::NeedsConnect)
@@ -133,6 +174,11 @@ fn server(known: Known) -> Server {
         title: visible(tool.title.as_ref().unwrap_or(&tool.name)),
         description: visible(&glimpse(tool.description.as_deref().unwrap_or_default())),
         denied: known.denied.get(&tool.name).cloned(),
+        is_off: off.tools.contains(&Target {
+            server: known.route.name.clone(),
+            tool: tool.name.clone(),
+        }),
+        name: tool.name.clone(),
     });
     Server {
         id: format!("server-{}", fingerprint(&known.route.name)),
@@ -150,6 +196,7 @@ fn server(known: Known) -> Server {
             .map(|catalog| catalog.broken.clone())
             .unwrap_or_default(),
         failure,
+        is_off: off.is_server_off(&known.route.name),
         key: known.route.name,
     }
 }

@@ -38,6 +38,7 @@ fn a_server_that_is_not_ready_says_why_and_what_to_do() {
             vec![known(state, Some(failure), None)],
             None,
             Answers::Whole,
+            &Selection::default(),
         );
         assert!(html.contains(word), "{html}");
         for part in [
@@ -56,7 +57,7 @@ fn a_closed_row_says_what_its_word_does_not() {
         let failure = Failure::new(layer, "It says no.", "Ask somebody.").with_status(401);
         let mut known = known(state, Some(failure), None);
         known.connect_url = Some("https://db.example.com/".parse().unwrap());
-        let html = servers(vec![known], None, Answers::Whole);
+        let html = servers(vec![known], None, Answers::Whole, &Selection::default());
         let wants = state == ServerState::NeedsConnect;
         assert_eq!(html.contains("HTTP 401"), !wants, "{html}");
         let (_, reason) = html.split_once("<p class=\"reason\" dir=\"auto\">")?;
@@ -79,7 +80,7 @@ fn what_a_server_refuses_itself_is_not_called_policy() {
     let reason = "the server refuses this (403: <b>not</b> you)";
     let failure = Failure::new(Layer::Server, reason, "Ask whoever runs the server.");
     let refused = known(ServerState::Forbidden, Some(failure), None);
-    let html = servers(vec![refused], None, Answers::Whole);
+    let html = servers(vec![refused], None, Answers::Whole, &Selection::default());
     assert!(html.contains("refused by the server"), "{html}");
     assert!(html.contains("&#60;b&#62;not&#60;/b&#62; you"), "{html}");
     assert!(html.contains("Ask whoever runs the server."), "{html}");
@@ -97,6 +98,7 @@ fn a_ready_server_counts_its_tools_and_names_the_broken_ones() {
         vec![known(ServerState::Ready, None, Some(catalog))],
         None,
         Answers::Whole,
+        &Selection::default(),
     );
     assert!(html.contains("0 tools"));
     assert!(html.contains("&#60;bad&#62;</bdi>: its schema is a list"));
@@ -105,7 +107,7 @@ fn a_ready_server_counts_its_tools_and_names_the_broken_ones() {
 
 #[test]
 fn what_can_be_done_about_a_server_stands_with_it() {
-    let html_of = |known| servers(vec![known], None, Answers::Whole);
+    let html_of = |known| servers(vec![known], None, Answers::Whole, &Selection::default());
     let offers = |html: &str, what: &str| html.contains(&format!("data-do=\"{what}\""));
 
     let mut wants = known(ServerState::NeedsConnect, None, None);
@@ -131,9 +133,9 @@ fn what_can_be_done_about_a_server_stands_with_it() {
 
 #[test]
 fn a_route_that_cuts_answers_is_said_to_and_how_to_mend_it() {
-    let whole = servers(Vec::new(), None, Answers::Whole);
+    let whole = servers(Vec::new(), None, Answers::Whole, &Selection::default());
     assert!(!whole.contains("timeout"));
-    let cut = servers(Vec::new(), None, Answers::Cut);
+    let cut = servers(Vec::new(), None, Answers::Cut, &Selection::default());
     assert!(cut.contains("<code>timeout: 0s</code> and <code>idle_timeout: 0s</code>"));
 }
 
@@ -152,7 +154,7 @@ fn a_denied_tool_is_called_denied() {
     let failure = Failure::new(Layer::Pomerium, "policy denies this", "Ask for access.")
         .with_request_id(Some("id-8".to_owned()));
     database.denied.insert("drop_table".to_owned(), failure);
-    let html = servers(vec![database], None, Answers::Whole);
+    let html = servers(vec![database], None, Answers::Whole, &Selection::default());
     let (before, after) = html.split_once("drop_table").unwrap();
     assert!(!before.contains("denied by policy"));
     let (denied, other) = after.split_once("</li>").unwrap();
@@ -176,7 +178,7 @@ fn a_tool_that_the_server_refuses_is_not_called_denied_by_policy() {
     let mut database = known(ServerState::Ready, None, Some(catalog));
     let failure = Failure::new(Layer::Server, "the server refuses this (403)", "Ask.");
     database.denied.insert("drop_table".to_owned(), failure);
-    let html = servers(vec![database], None, Answers::Whole);
+    let html = servers(vec![database], None, Answers::Whole, &Selection::default());
     assert!(html.contains("refused by the server"), "{html}");
     assert!(!html.contains("policy"), "{html}");
 }
@@ -184,7 +186,49 @@ fn a_tool_that_the_server_refuses_is_not_called_denied_by_policy() {
 #[test]
 fn a_list_that_cannot_be_had_says_so() {
     let failure = Failure::new(Layer::Pomerium, "No list.", "Later.");
-    let html = servers(Vec::new(), Some(failure), Answers::Whole);
+    let html = servers(
+        Vec::new(),
+        Some(failure),
+        Answers::Whole,
+        &Selection::default(),
+    );
     assert!(html.contains("No list."));
     assert!(!html.contains("None known yet."));
+}
+
+#[test]
+fn what_is_switched_off_is_counted_and_said() {
+    let tool = |name: &str| chat::tool::Tool {
+        name: name.to_owned(),
+        title: None,
+        description: None,
+        input_schema: serde_json::Map::new(),
+        output_schema: None,
+        hints: chat::tool::Hints::default(),
+    };
+    let catalog = Catalog::new("<i>db</i>", vec![tool("drop"), tool("read")], Vec::new());
+    let database = known(ServerState::Ready, None, Some(catalog));
+    let html = |off: serde_json::Value| {
+        let off = serde_json::from_value(off).unwrap();
+        servers(vec![database.clone()], None, Answers::Whole, &off)
+    };
+    let switch = |html: &str, name: &str| {
+        let (_, switch) = html
+            .split_once(&format!("aria-label=\"Offer {name}"))
+            .unwrap();
+        switch.split_once('>').unwrap().0.contains("checked")
+    };
+    let server = "&#60;i&#62;db&#60;/i&#62;";
+    let all = html(serde_json::json!({}));
+    assert!(all.contains(">2 tools<"), "{all}");
+    assert!(switch(&all, "drop") && switch(&all, "read") && switch(&all, server));
+    let some = html(serde_json::json!({ "tools": [{ "server": "<i>db</i>", "tool": "drop" }] }));
+    assert!(some.contains(">1 of 2 tools<"), "{some}");
+    assert!(!switch(&some, "drop") && switch(&some, "read") && switch(&some, server));
+    let none = html(serde_json::json!({ "servers": ["<i>db</i>"] }));
+    assert!(
+        none.contains(">off<") && none.contains(" data-off"),
+        "{none}"
+    );
+    assert!(!switch(&none, server) && !none.contains("<i>"), "{none}");
 }
