@@ -3,6 +3,7 @@
 pub(crate) mod conversations;
 pub(crate) mod events;
 pub(crate) mod servers;
+pub(crate) mod traffic;
 
 use std::collections::HashMap;
 

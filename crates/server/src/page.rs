@@ -6,6 +6,7 @@
 
 pub(crate) mod connected;
 pub(crate) mod stream;
+pub(crate) mod traffic;
 
 mod needs;
 mod paint;

@@ -22,6 +22,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/", get(page::new_chat))
         .route("/c/{conversation}", get(page::conversation))
         .route("/connected", get(page::connected::connected))
+        .route("/traffic", get(page::traffic::turns))
+        .route("/traffic/{turn}", get(page::traffic::turn))
+        .route("/traffic/{turn}/{exchange}", get(page::traffic::exchange))
+        .route("/traffic/{turn}/calls/{call}", get(page::traffic::call))
         .route("/static/{version}/{name}", get(page::assets::asset))
         .route("/api/events", get(page::stream::events))
         // Who, with which servers.
@@ -54,6 +58,18 @@ pub fn router(app: Arc<App>) -> Router {
         .route(
             "/api/turns/{turn}/calls/{call}/result",
             get(api::call_result),
+        )
+        // Traffic.
+        .route("/api/traffic", get(api::traffic::turns))
+        .route("/api/traffic/{turn}", get(api::traffic::exchanges))
+        .route("/api/traffic/{turn}/har", get(api::traffic::har))
+        .route(
+            "/api/traffic/{turn}/{exchange}",
+            get(api::traffic::exchange),
+        )
+        .route(
+            "/api/traffic/{turn}/{exchange}/{side}",
+            get(api::traffic::body),
         )
         // OpenAI's API, for programs. The nest has no part in the bare slash.
         .route("/v1/", any(v1::not_found))

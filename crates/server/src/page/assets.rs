@@ -123,6 +123,16 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../../web/static/theme.js"),
     ),
     (
+        "traffic.css",
+        CSS,
+        include_str!("../../../../web/static/traffic.css"),
+    ),
+    (
+        "traffic.js",
+        JS,
+        include_str!("../../../../web/static/traffic.js"),
+    ),
+    (
         "turn.css",
         CSS,
         include_str!("../../../../web/static/turn.css"),

@@ -1,0 +1,189 @@
+//! `/traffic`: what was said to models, MCP servers and Pomerium, for those who want to know.
+//!
+//! Rendered by the server, and readable without a script; with `?part` a page gives only what its
+//! script puts in place. Whatever is shown came from elsewhere: it is escaped, what hides is
+//! spelled out, and no page grows with what a body holds.
+
+mod exchange;
+mod list;
+mod turn;
+
+mod compare;
+mod waterfall;
+
+mod assembled;
+mod body;
+mod curl;
+mod folded;
+mod frames;
+pub(crate) mod words;
+
+use axum::{
+    extract::State,
+    response::{Html, IntoResponse as _, Response},
+};
+use chat::ids::{CallId, TurnId};
+use serde::Deserialize;
+use store::traffic::{ExchangeId, Paused};
+
+use self::{compare::Compared, turn::Turn};
+use super::{problem, render};
+use crate::{
+    app::{App, AppState},
+    error::Problem,
+    extract::{Path, Query},
+    gate::Caller,
+};
+
+pub(crate) use self::list::Wanted;
+
+/// Stands for the id of a turn where an exchange has none.
+pub(crate) const OUTSIDE: &str = "outside";
+
+/// How much of a page is wanted.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Part {
+    /// Only what a script puts in place; any text says so.
+    #[serde(default)]
+    part: Option<String>,
+    /// Events of a stream that are left out at its start.
+    #[serde(default)]
+    skip: usize,
+}
+
+/// `GET /traffic`: the caller's turns.
+pub(crate) async fn turns(
+    State(app): State<AppState>,
+    Query(wanted): Query<Wanted>,
+    caller: Caller,
+) -> Response {
+    let subject = &caller.person.subject;
+    let list = list::list(&app.context, subject, &wanted, notices(&app)).await;
+    answer(list.map(|list| render(&list)).map_err(Problem::from))
+}
+
+/// `GET /traffic/{turn}`: the exchanges of a turn; of `outside` those outside of turns.
+pub(crate) async fn turn(
+    State(app): State<AppState>,
+    Path(id): Path<TurnId>,
+    Query(wanted): Query<Part>,
+    caller: Caller,
+) -> Response {
+    let id = Some(id).filter(|id| id.as_str() != OUTSIDE);
+    let found = Turn::find(&app.context, &caller.person.subject, id).await;
+    answer(match found {
+        Ok(Some(turn)) if wanted.part.is_some() => Ok(turn.part()),
+        Ok(Some(turn)) => Ok(turn.page(notices(&app))),
+        Ok(None) => Err(Problem::not_found("turn")),
+        Err(error) => Err(error.into()),
+    })
+}
+
+/// `GET /traffic/{turn}/{exchange}`: a request and its response.
+pub(crate) async fn exchange(
+    State(app): State<AppState>,
+    Path((turn, id)): Path<(TurnId, String)>,
+    Query(wanted): Query<Part>,
+    caller: Caller,
+) -> Response {
+    let html = async {
+        let subject = &caller.person.subject;
+        let whole = app
+            .context
+            .traffic
+            .exchange(subject, &ExchangeId(id))
+            .await?;
+        let whole = whole.filter(|whole| is_of(whole.row.turn.as_ref(), &turn));
+        let whole = whole.ok_or_else(|| Problem::not_found("request"))?;
+        let transcript = app.context.store.transcript(subject, &turn).await?;
+        let started = transcript.and_then(|transcript| transcript.started);
+        let conversation = started.and_then(|started| started.conversation);
+        let app = AppState(app.0.clone());
+        let rendering = app.context.tasks.clone().spawn_blocking(move || {
+            let show = match wanted.part {
+                Some(_) => exchange::part,
+                None => exchange::page,
+            };
+            show(&app, &whole, conversation.as_ref(), wanted.skip)
+        });
+        rendering.await.map_err(|error| Problem::internal(&error))
+    };
+    answer(html.await)
+}
+
+/// `GET /traffic/{turn}/calls/{call}`: what the server sent beside what the model saw.
+pub(crate) async fn call(
+    State(app): State<AppState>,
+    Path((turn, call)): Path<(TurnId, CallId)>,
+    Query(wanted): Query<Part>,
+    caller: Caller,
+) -> Response {
+    let html = async {
+        let subject = &caller.person.subject;
+        let (store, traffic) = (&app.context.store, &app.context.traffic);
+        let transcript = store.transcript(subject, &turn).await?;
+        let transcript = transcript.ok_or_else(|| Problem::not_found("turn"))?;
+        let finished = store.call_result(subject, &turn, call).await?;
+        let rows = traffic.exchanges(subject, Some(&turn), u32::MAX).await?;
+        let rendering = app.context.tasks.spawn_blocking(move || {
+            let item = transcript.call(call)?;
+            let compared = Compared {
+                turn: &turn,
+                transcript: &transcript,
+                item,
+                finished,
+                rows: &rows,
+            };
+            Some(match wanted.part {
+                Some(_) => compared.part(),
+                None => compared.page(),
+            })
+        });
+        let html = rendering.await.map_err(|error| Problem::internal(&error))?;
+        html.ok_or_else(|| Problem::not_found("call"))
+    };
+    answer(html.await)
+}
+
+/// Whether an exchange of `turn` stands under this name in a path.
+pub(crate) fn is_of(turn: Option<&TurnId>, name: &TurnId) -> bool {
+    turn.map_or(OUTSIDE, TurnId::as_str) == name.as_str()
+}
+
+fn answer(html: Result<String, Problem>) -> Response {
+    match html {
+        Ok(html) => Html(html).into_response(),
+        Err(failed) => problem(&failed),
+    }
+}
+
+/// What is to be said about the recording as a whole.
+fn notices(app: &App) -> Vec<String> {
+    let dropped = app.context.traffic.dropped();
+    let mut notices = Vec::new();
+    if let Some(paused) = dropped.paused {
+        notices.push(
+            match paused {
+                Paused::DiskFull => {
+                    "Nothing is recorded at the moment: the disk is almost full, and \
+                                 what is left is for conversations. It goes on by itself when \
+                                 there is room."
+                }
+                Paused::Failing => {
+                    "Nothing is recorded at the moment: the traffic file cannot be \
+                                written. Conversations are not affected."
+                }
+            }
+            .to_owned(),
+        );
+    }
+    if dropped.exchanges + dropped.pieces > 0 {
+        let exchanges = words::count(dropped.exchanges, "request", "requests");
+        let pieces = words::count(dropped.pieces, "piece of a body", "pieces of bodies");
+        notices.push(format!(
+            "Since the start {exchanges} and {pieces} were left out, of everybody’s: more came \
+             than could be written."
+        ));
+    }
+    notices
+}

@@ -1,0 +1,138 @@
+//! Sizes, durations and moments in words.
+
+/// Bytes as people read them: `512 B`, `3.4 KiB`.
+pub(super) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = bytes.saturating_mul(10) / 1024;
+    let mut unit = 0;
+    while tenths >= 10_240 && unit + 1 < UNITS.len() {
+        tenths /= 1024;
+        unit += 1;
+    }
+    let name = UNITS.get(unit).copied().unwrap_or_default();
+    decimal(tenths, name)
+}
+
+/// Microseconds as people read them: `0.3 ms`, `28 ms`, `1.4 s`, `2 min 5 s`.
+pub(super) fn duration(us: u64) -> String {
+    match us {
+        0..100 => format!("{us} µs"),
+        100..10_000_000 if us < 1_000_000 => decimal(us / 100, "ms"),
+        0..120_000_000 => decimal(us / 100_000, "s"),
+        _ => format!("{} min {} s", us / 60_000_000, us / 1_000_000 % 60),
+    }
+}
+
+/// `count` of something, with the word for one or for more.
+pub(super) fn count(count: u64, one: &str, more: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { more })
+}
+
+/// A moment, from milliseconds since 1970, as RFC 3339 has it: `2026-11-22T19:30:05.120Z`.
+pub(crate) fn rfc3339(ms: i64) -> String {
+    let (year, month, day) = date(ms.div_euclid(DAY_MS));
+    let of_day = ms.rem_euclid(DAY_MS);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        of_day / 3_600_000,
+        of_day / 60_000 % 60,
+        of_day / 1000 % 60,
+        of_day % 1000
+    )
+}
+
+/// A moment, from milliseconds since 1970, for a page: `2026-11-22 19:30:05 UTC`.
+pub(super) fn moment(ms: i64) -> String {
+    let text = rfc3339(ms);
+    let seconds = text.split('.').next().unwrap_or_default();
+    format!("{} UTC", seconds.replace('T', " "))
+}
+
+const DAY_MS: i64 = 86_400_000;
+
+/// Ten times a number, with one decimal below ten.
+fn decimal(tenths: u64, unit: &str) -> String {
+    if tenths < 100 && !tenths.is_multiple_of(10) {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {unit}", tenths / 10)
+    }
+}
+
+/// The day of the Gregorian calendar, so many days after 1970-01-01. Years are counted from March,
+/// so that the leap day is the last of its year, and in eras of 400 years, which all have the same
+/// number of days.
+fn date(days: i64) -> (i64, i64, i64) {
+    const ERA_DAYS: i64 = 146_097;
+    // From 0000-03-01 to 1970-01-01.
+    let since = days + 719_468;
+    let era = since.div_euclid(ERA_DAYS);
+    let day = since.rem_euclid(ERA_DAYS);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let of_year = day - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    let year = year + era * 400 + i64::from(month <= 2);
+    (year, month, of_month)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_unit_they_need() {
+        let sizes = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            (3500, "3.4 KiB"),
+            (120_000, "117 KiB"),
+            (5 << 20, "5 MiB"),
+            (3 << 40, "3072 GiB"),
+        ];
+        for (bytes, words) in sizes {
+            assert_eq!(size(bytes), words);
+        }
+        assert!(size(u64::MAX).ends_with(" GiB"));
+    }
+
+    #[test]
+    fn durations_have_the_unit_they_need() {
+        let durations = [
+            (0, "0 µs"),
+            (340, "0.3 ms"),
+            (28_400, "28 ms"),
+            (999_999, "999 ms"),
+            (1_400_000, "1.4 s"),
+            (119_000_000, "119 s"),
+            (125_000_000, "2 min 5 s"),
+        ];
+        for (us, words) in durations {
+            assert_eq!(duration(us), words);
+        }
+    }
+
+    #[test]
+    fn moments_are_those_of_the_calendar() {
+        let moments = [
+            (0, "1970-01-01 00:00:00 UTC"),
+            (951_782_400_000, "2000-02-29 00:00:00 UTC"),
+            (1_709_164_799_999, "2024-02-28 23:59:59 UTC"),
+            (4_107_542_400_000, "2100-03-01 00:00:00 UTC"),
+            (-1, "1969-12-31 23:59:59 UTC"),
+        ];
+        for (ms, words) in moments {
+            assert_eq!(moment(ms), words);
+        }
+        assert_eq!(rfc3339(1_795_375_805_120), "2026-11-22T19:30:05.120Z");
+    }
+}

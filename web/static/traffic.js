@@ -1,0 +1,127 @@
+// The traffic pages: rows load what they open to, a running turn is kept up to date, copies are
+// made, times are the reader's own. Without this all of it is links.
+
+const EVERY_MS = 1500;
+
+// Looks in vain after which a page is left as it is.
+const TRIES = 20;
+
+const announcer = document.getElementById('announcer');
+
+// The HTML the server has for this, or nothing.
+async function html(path) {
+  try {
+    const url = `${path}${path.includes('?') ? '&' : '?'}part`;
+    const response = await fetch(url, { redirect: 'manual', cache: 'no-store' });
+    return response.ok ? await response.text() : null;
+  } catch {
+    return null;
+  }
+}
+
+// The server's HTML as elements; scripts in it do not run, and the page's policy allows none.
+function elements(text) {
+  const template = document.createElement('template');
+  template.innerHTML = text;
+  return template.content;
+}
+
+document.addEventListener('toggle', async ({ target }) => {
+  if (!target.matches('details[data-part][open]') || target.dataset.loaded) return;
+  target.dataset.loaded = 'yes';
+  const text = await html(target.dataset.part);
+  if (text === null) {
+    delete target.dataset.loaded;
+    return;
+  }
+  const link = target.querySelector('.inside > p');
+  target.querySelector('.inside').replaceChildren(elements(text), ...(link ? [link] : []));
+  localTimes(target);
+}, true);
+
+document.addEventListener('click', async (event) => {
+  const button = event.target.closest('[data-copy], [data-copy-from]');
+  if (!button) return;
+  const { copy, copyFrom } = button.dataset;
+  const text = copy ?? document.getElementById(copyFrom).textContent;
+  const label = button.textContent;
+  try {
+    await navigator.clipboard.writeText(text);
+    button.textContent = 'Copied';
+    announcer.textContent = 'Copied';
+  } catch {
+    button.textContent = 'Copying is not allowed';
+  }
+  setTimeout(() => {
+    button.textContent = label;
+    announcer.textContent = '';
+  }, 2000);
+});
+
+// Up and down go from row to row.
+document.addEventListener('keydown', (event) => {
+  if (event.key !== 'ArrowDown' && event.key !== 'ArrowUp') return;
+  if (event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  if (!event.target.matches('.exchange > summary')) return;
+  const rows = [...document.querySelectorAll('.exchange > summary')];
+  const next = rows[rows.indexOf(event.target) + (event.key === 'ArrowDown' ? 1 : -1)];
+  if (!next) return;
+  event.preventDefault();
+  next.focus();
+});
+
+// Puts what is new into a list, and leaves alone what its reader has opened.
+function refresh(list, fresh) {
+  for (const [index, row] of [...fresh.children].entries()) {
+    const known = document.getElementById(row.id);
+    if (!known) {
+      list.insertBefore(row, list.children[index] ?? null);
+      continue;
+    }
+    const [before, after] = [known.firstElementChild, row.firstElementChild];
+    if (before.dataset.state !== after.dataset.state) delete before.dataset.loaded;
+    Object.assign(before.dataset, after.dataset);
+    const [summary, now] = [before.querySelector('summary'), after.querySelector('summary')];
+    if (summary.innerHTML !== now.innerHTML) summary.replaceChildren(...now.childNodes);
+  }
+}
+
+// Keeps a running turn up to date, until it has ended.
+async function follow() {
+  let tries = 0;
+  while (document.querySelector('#waterfall[data-running]') && tries < TRIES) {
+    await new Promise((done) => { setTimeout(done, EVERY_MS); });
+    if (document.visibilityState === 'hidden') continue;
+    const text = await html(location.pathname);
+    tries = text === null ? tries + 1 : 0;
+    if (text !== null) replace(elements(text).getElementById('waterfall'));
+  }
+}
+
+function replace(fresh) {
+  const page = document.getElementById('waterfall');
+  const lists = [page, fresh].map((of) => [...of.querySelectorAll('.exchanges')]);
+  if (lists[0].length !== lists[1].length) {
+    // A part that was not there: nothing in it can be open.
+    page.replaceWith(fresh);
+    localTimes(fresh);
+    return;
+  }
+  if (!('running' in fresh.dataset)) delete page.dataset.running;
+  for (const part of ['.totals', '.legend']) {
+    const [before, after] = [page.querySelector(part), fresh.querySelector(part)];
+    if (before && after) before.replaceWith(after);
+  }
+  lists[0].forEach((list, index) => refresh(list, lists[1][index]));
+}
+
+// Times in the reader's own zone.
+function localTimes(within) {
+  for (const time of within.querySelectorAll('time[datetime]')) {
+    time.title = time.textContent;
+    time.textContent = new Date(time.dateTime).toLocaleString();
+  }
+}
+
+localTimes(document);
+follow();
