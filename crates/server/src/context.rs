@@ -37,6 +37,9 @@ pub struct Context {
     pub shutdown: CancellationToken,
 }
 
+/// How long turns of the API are kept after their end: as long as traffic.
+const API_TURNS_KEPT: Duration = Duration::from_hours(7 * 24);
+
 /// The settings that turns go by.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -58,6 +61,8 @@ pub struct Settings {
     pub max_turns_per_user: usize,
     /// Turns of all users at once.
     pub max_turns: usize,
+    /// How long turns of the API are kept after their end.
+    pub api_turns_kept: Duration,
 }
 
 impl Settings {
@@ -78,6 +83,7 @@ impl Settings {
             token_life: config.token_life,
             max_turns_per_user: config.max_turns_per_user,
             max_turns: config.max_turns,
+            api_turns_kept: API_TURNS_KEPT,
         }
     }
 }

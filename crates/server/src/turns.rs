@@ -4,6 +4,7 @@ mod api;
 mod edit;
 mod models;
 mod post;
+mod purge;
 mod recovery;
 
 use std::{

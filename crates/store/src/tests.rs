@@ -1,10 +1,13 @@
 //! The store over real files.
 
 mod api;
+mod branches;
+mod conversations;
 mod faults;
 mod files;
 mod history;
 mod migrations;
+mod purge;
 mod turn_log;
 mod unreadable;
 

@@ -1,7 +1,8 @@
 //! What a user reads, and what another user does not.
 
 use chat::{
-    event::Event, ids::CallId, outcome::TurnEnd, shape::CallResult, transcript::Transcript,
+    event::Event, ids::CallId, outcome::TurnEnd, selection::Selection, shape::CallResult,
+    transcript::Transcript,
 };
 use serde_json::Value;
 
@@ -124,6 +125,7 @@ async fn conversations_come_last_used_first_in_pages() {
             created_at: 5,
             updated_at: 40,
             open_turn: None,
+            off: Selection::default(),
         }
     );
     assert_eq!(seen[1].open_turn, Some("t4".into()));

@@ -13,7 +13,7 @@ const VERSION_1: &str = include_str!("../../migrations/0001_conversations_and_tu
 const DATA: &str = r#"
 INSERT INTO schema_version (version) VALUES (1);
 INSERT INTO conversations (id, subject, title, created_at, updated_at)
-VALUES ('c', 'ana', 'Sales', 1, 2);
+VALUES ('c', 'ana', 'Sales über alles', 1, 2);
 INSERT INTO turns (id, conversation_id, subject, parent_id, message_id, sid, started_at, epoch,
                    last_seq, ended, ended_at)
 VALUES ('t', 'c', 'ana', NULL, 'm1', 'sid', 1, 1, 2, 'answered', 2),
@@ -61,6 +61,9 @@ async fn a_database_of_version_1_keeps_all_it_has_and_goes_on() {
     assert_eq!(turns[1].parent, Some("t".into()));
     let open_turns = store.open_turns().await.unwrap();
     assert_eq!(open_turns[0].conversation, Some("c".into()));
+    assert!(!open_turns[0].deleted);
+    let found = store.search(&ana(), "ÜBER", None, 10).await.unwrap();
+    assert_eq!(found[0].title, "Sales über alles");
 
     // What refers to turns still does, and is still held to it.
     store

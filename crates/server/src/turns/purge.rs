@@ -1,0 +1,47 @@
+//! Removing for good what nobody can have back: deleted conversations, and turns of the API that
+//! are as old as their traffic may be.
+
+use std::{sync::Arc, time::Duration};
+
+use store::{Expired, StoreError};
+
+use super::{Turns, edit::RESTORABLE};
+use crate::clock;
+
+/// How often is looked for what has expired.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+
+/// The pause between two steps of a purge: what others have to write goes first.
+const STEPS_APART: Duration = Duration::from_millis(20);
+
+impl Turns {
+    /// Removes what has expired, as long as the program runs.
+    pub(crate) fn purge_expired(self: &Arc<Self>) {
+        let turns = Arc::clone(self);
+        let shutdown = self.context.shutdown.clone();
+        self.context.tasks.spawn(async move {
+            let purging = async {
+                let mut ticks = tokio::time::interval(LOOK_EVERY);
+                loop {
+                    ticks.tick().await;
+                    if let Err(error) = turns.purge().await {
+                        // It is tried again at the next look.
+                        tracing::warn!(%error, "what has expired was not removed");
+                    }
+                }
+            };
+            let _stopped: Option<()> = shutdown.run_until_cancelled(purging).await;
+        });
+    }
+
+    async fn purge(&self) -> Result<(), StoreError> {
+        let expired = Expired {
+            deleted_until: clock::before(RESTORABLE),
+            api_ended_until: clock::before(self.context.settings.api_turns_kept),
+        };
+        while self.context.store.purge_some(expired).await? {
+            tokio::time::sleep(STEPS_APART).await;
+        }
+        Ok(())
+    }
+}
