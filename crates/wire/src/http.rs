@@ -34,7 +34,7 @@ use self::{
     connect::{CONNECT_TIMEOUT, Dialer, Hosts, Owner},
     lane::Lanes,
 };
-use crate::tap::{Context, End, Recording, RequestHead, Tap};
+use crate::tap::{Context, End, RequestHead, Tap, Tapping};
 
 /// Bytes of a stream (`text/event-stream`) that may wait for their reader.
 pub const STREAM_BUFFER_BYTES: usize = 1024 * 1024;
@@ -137,7 +137,7 @@ struct Inner {
     hosts: Arc<Hosts>,
     lanes: Lanes,
     model: reqwest::Client,
-    tap: Arc<dyn Tap>,
+    tap: Tapping,
     /// Room for bodies that are being parsed, KiB.
     parsing: Arc<Semaphore>,
     tasks: TaskTracker,
@@ -172,7 +172,7 @@ impl Http {
             hosts,
             lanes,
             model,
-            tap,
+            tap: Tapping::new(tap),
             parsing: Arc::new(Semaphore::new(PARSED_KIB)),
             tasks,
             shutdown,
@@ -238,7 +238,7 @@ impl Http {
             headers: &headers,
             secret: credential.secret(),
         };
-        let mut recording = Recording::start(self.0.tap.clone(), context, head);
+        let mut recording = self.0.tap.start(context, head);
         let streams = lane.streams().acquire_owned().await;
         let permit = streams.map_err(|_| HttpError::Shutdown)?;
 
@@ -288,7 +288,7 @@ impl Http {
             headers: request.headers(),
             secret: None,
         };
-        let mut recording = Recording::start(self.0.tap.clone(), context, head);
+        let mut recording = self.0.tap.start(context, head);
         recording.sent(
             request
                 .body()

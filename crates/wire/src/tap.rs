@@ -1,16 +1,17 @@
 //! The tap: a record of every exchange, and every byte of it as it passes.
 
+mod capture;
+mod recording;
 mod redact;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use ::http::{HeaderMap, Method, StatusCode};
+use ::http::{Method, StatusCode};
 use chat::ids::{CallId, RoundId, Subject, TurnId};
-use secrecy::SecretString;
 use url::Url;
+
+pub use self::capture::BODY_KEPT_BYTES;
+pub(crate) use self::recording::{Recording, RequestHead, Tapping};
 
 /// Whom an exchange was with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +60,7 @@ pub struct Exchange {
     pub context: Context,
     /// The request's method.
     pub method: Method,
-    /// The request's URL.
+    /// The request's URL, redacted.
     pub url: Url,
     /// The request's headers, redacted.
     pub request_headers: Vec<(String, String)>,
@@ -92,6 +93,16 @@ impl Exchange {
             .find(|(name, _)| name == "x-request-id");
         id.map(|(_, value)| value.as_str())
     }
+
+    /// Whether the answer is a stream of events (`text/event-stream`).
+    pub fn is_stream(&self) -> bool {
+        let mut headers = self.response_headers.iter();
+        let kind = headers.find(|(name, _)| name == "content-type");
+        kind.is_some_and(|(_, value)| {
+            let essence = value.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("text/event-stream")
+        })
+    }
 }
 
 /// How an exchange ended.
@@ -106,25 +117,68 @@ pub enum End {
     Dropped,
 }
 
-/// Which way bytes went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// To the other side.
-    Out,
-    /// From the other side.
-    In,
-}
-
 /// Sees every exchange. It is called in the middle of the traffic, so it must not wait: what it
 /// cannot keep at once it has to drop.
 pub trait Tap: Send + Sync {
-    /// Bytes of a body passed, in the order of the wire.
-    fn frame(&self, exchange: &Exchange, direction: Direction, bytes: &[u8]) {
-        let _ = (exchange, direction, bytes);
+    /// An exchange begins: its request has its head. Returns what records it, if more of it than
+    /// its end is wanted.
+    fn begin(&self, exchange: &Exchange) -> Option<Box<dyn Record>> {
+        let _ = exchange;
+        None
     }
 
     /// The exchange is over. Called exactly once for each.
     fn finished(&self, exchange: &Exchange);
+}
+
+/// Records one exchange. It must not wait either. Secrets are removed before it sees anything:
+/// in bodies as many other bytes stand in their place.
+pub trait Record: Send {
+    /// What of the bodies it wants.
+    fn wants(&self) -> Wants;
+
+    /// A piece of a body, in order: the request's first, whole; then the answer's.
+    fn piece(&mut self, piece: Piece);
+
+    /// The answer is a stream, and here is its head. (Of other answers the end tells everything.)
+    fn answered(&mut self, exchange: &Exchange);
+
+    /// The exchange is over.
+    fn finished(&mut self, exchange: &Exchange);
+}
+
+/// What of an exchange's bodies is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wants {
+    /// Both.
+    Bodies,
+    /// Only the request's.
+    Request,
+}
+
+/// A piece of a body. Of one over [`BODY_KEPT_BYTES`] only the start comes.
+#[derive(Clone, Debug)]
+pub struct Piece {
+    /// What of the exchange it is.
+    pub part: Part,
+    /// Where in the body it begins.
+    pub start: u64,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// The frames it arrived in: where in the body each ended, and when, microseconds after the
+    /// start of the exchange. None of a request.
+    pub arrivals: Vec<(u64, u64)>,
+}
+
+/// What of an exchange a piece is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The request's body.
+    Request,
+    /// Part of the answer's body.
+    Answer,
+    /// Part of an answer that is a stream of events.
+    Stream,
 }
 
 /// Writes one line for each exchange: target `toolgate::exchange`, level debug.
@@ -153,82 +207,5 @@ impl Tap for TraceTap {
             request_id = exchange.request_id(),
             end = ?exchange.end,
         );
-    }
-}
-
-/// An exchange in the making. It completes when the body ends, on an error, and on drop.
-pub(crate) struct Recording {
-    exchange: Exchange,
-    tap: Arc<dyn Tap>,
-    secret: Option<SecretString>,
-    finished: bool,
-}
-
-/// The head of a request, as it is recorded.
-#[derive(Clone, Copy)]
-pub(crate) struct RequestHead<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) url: &'a Url,
-    pub(crate) headers: &'a HeaderMap,
-    /// The live secret of the request: redacted wherever it appears.
-    pub(crate) secret: Option<&'a SecretString>,
-}
-
-impl Recording {
-    pub(crate) fn start(tap: Arc<dyn Tap>, context: Context, request: RequestHead<'_>) -> Self {
-        let exchange = Exchange {
-            context,
-            method: request.method.clone(),
-            url: request.url.clone(),
-            request_headers: redact::headers(request.headers, request.secret),
-            status: None,
-            response_headers: Vec::new(),
-            bytes_out: 0,
-            bytes_in: 0,
-            frames_in: 0,
-            started: Instant::now(),
-            headers_after: None,
-            ended_after: None,
-            end: End::default(),
-        };
-        Self {
-            exchange,
-            tap,
-            secret: request.secret.cloned(),
-            finished: false,
-        }
-    }
-
-    pub(crate) fn sent(&mut self, bytes: &[u8]) {
-        self.exchange.bytes_out += bytes.len() as u64;
-        self.tap.frame(&self.exchange, Direction::Out, bytes);
-    }
-
-    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
-        self.exchange.status = Some(status);
-        self.exchange.headers_after = Some(self.exchange.started.elapsed());
-        self.exchange.response_headers = redact::headers(headers, self.secret.as_ref());
-    }
-
-    pub(crate) fn received(&mut self, bytes: &[u8]) {
-        self.exchange.bytes_in += bytes.len() as u64;
-        self.exchange.frames_in += 1;
-        self.tap.frame(&self.exchange, Direction::In, bytes);
-    }
-
-    pub(crate) fn end(&mut self, end: End) {
-        if self.finished {
-            return;
-        }
-        self.finished = true;
-        self.exchange.ended_after = Some(self.exchange.started.elapsed());
-        self.exchange.end = end;
-        self.tap.finished(&self.exchange);
-    }
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        self.end(End::Dropped);
     }
 }

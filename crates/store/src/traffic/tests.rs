@@ -195,11 +195,7 @@ async fn history_is_stored_once_however_often_it_is_sent() {
     let mut bodies = Vec::new();
     for round in 0..20 {
         // Not compressible, so that only references save anything.
-        let noise: String = (0..2_000_u32)
-            .map(|n| {
-                char::from(b'a' + u8::try_from((n * n * 31 + n * round * 7 + round) % 23).unwrap())
-            })
-            .collect();
+        let noise = noise(round, 1_000);
         messages.push(format!(r#"{{"role":"user","content":"{round} {noise}"}}"#));
         let body = format!(
             r#"{{"model":"m","tools":[{{"x":"{}"}}],"messages":[{}]}}"#,
@@ -222,6 +218,14 @@ async fn history_is_stored_once_however_often_it_is_sent() {
     let (first, last) = (sizes[9] - sizes[0], sizes[19] - sizes[9]);
     assert!(last < first * 3 / 2, "{sizes:?}");
     store.close().await;
+}
+
+/// Text that does not compress to less than half.
+fn noise(seed: u32, bytes: usize) -> String {
+    use sha2::{Digest, Sha256};
+    let hash = |n: usize| format!("{:x}", Sha256::digest(format!("{seed} {n}")));
+    let text: String = (0..bytes / 64 + 1).map(hash).collect();
+    text[..bytes].to_owned()
 }
 
 /// Bytes of parts in the file, with what refers to them.

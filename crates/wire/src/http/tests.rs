@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::tap::{Direction, Exchange, Peer, TraceTap};
+use crate::tap::{Exchange, Part, Peer, Piece, Record, TraceTap, Wants};
 
 type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
@@ -347,15 +347,31 @@ type Ended = (Option<u16>, u64, u64, End);
 #[derive(Default)]
 struct Memory {
     ends: Mutex<Vec<Ended>>,
-    frames: Mutex<Vec<(Direction, Vec<u8>)>>,
+    pieces: Arc<Mutex<Vec<Piece>>>,
+}
+
+/// Remembers the pieces of an exchange.
+struct Pieces(Arc<Mutex<Vec<Piece>>>);
+
+impl Record for Pieces {
+    fn wants(&self) -> Wants {
+        Wants::Bodies
+    }
+
+    fn piece(&mut self, piece: Piece) {
+        self.0.lock().unwrap().push(piece);
+    }
+
+    fn answered(&mut self, exchange: &Exchange) {
+        assert!(exchange.is_stream());
+    }
+
+    fn finished(&mut self, _: &Exchange) {}
 }
 
 impl Tap for Memory {
-    fn frame(&self, _: &Exchange, direction: Direction, bytes: &[u8]) {
-        self.frames
-            .lock()
-            .unwrap()
-            .push((direction, bytes.to_vec()));
+    fn begin(&self, _: &Exchange) -> Option<Box<dyn Record>> {
+        Some(Box::new(Pieces(self.pieces.clone())))
     }
 
     fn finished(&self, exchange: &Exchange) {
@@ -410,9 +426,16 @@ async fn an_exchange_completes_at_the_end_on_an_error_and_on_drop() {
         "{ends:?}"
     );
     assert_eq!(ends.len(), 3);
-    let frames = memory.frames.lock().unwrap();
-    assert_eq!(frames[0], (Direction::Out, b"ab".to_vec()));
-    assert_eq!(frames[1], (Direction::In, b"hello".to_vec()));
+    let pieces = memory.pieces.lock().unwrap();
+    assert_eq!(
+        (pieces[0].part, &pieces[0].bytes[..]),
+        (Part::Request, &b"ab"[..])
+    );
+    assert_eq!(
+        (pieces[1].part, &pieces[1].bytes[..]),
+        (Part::Answer, &b"hello"[..])
+    );
+    assert_eq!(pieces[1].arrivals.len(), 1);
 }
 
 #[tokio::test]
