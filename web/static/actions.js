@@ -1,17 +1,25 @@
 // What the buttons in the conversation do.
 
 import { post } from './api.js';
+import { copyAnswer, copyCode } from './copy.js';
+import { resend } from './resend.js';
 
-export function listenForActions(box) {
+// `again` posts a text in the place of a turn; see resend.js. Gives { look }.
+export function listenForActions(box, again) {
   const turns = document.getElementById('main');
+  const questions = resend(again);
+  const actions = {
+    approve: (button) => answer(button.form, { kind: 'approve' }),
+    say: (button) => box.say(button.dataset.message),
+    'try-again': (button) => questions.again(button),
+    regenerate: (button) => questions.again(button),
+    edit: (button) => questions.edit(button),
+    'copy-code': copyCode,
+    'copy-answer': copyAnswer,
+  };
   turns.addEventListener('click', (event) => {
     const button = event.target.closest('[data-do]');
-    if (!button) return;
-    if (button.dataset.do === 'approve') answer(button.form, { kind: 'approve' });
-    if (button.dataset.do === 'say') box.say(button.dataset.message);
-    if (button.dataset.do === 'try-again') {
-      box.fill(button.closest('.turn').querySelector('.message').textContent);
-    }
+    if (button) actions[button.dataset.do]?.(button);
   });
   turns.addEventListener('submit', (event) => {
     if (!event.target.matches('.ask')) return;
@@ -19,6 +27,7 @@ export function listenForActions(box) {
     event.preventDefault();
     answer(event.target, { kind: 'deny', reason: event.target.elements.reason.value.trim() });
   });
+  return { look: questions.look };
 }
 
 // Answers a question about a call; the card changes when the answer is in the log.

@@ -3,13 +3,16 @@
 import { announceChanges } from './announce.js';
 import { listenForActions } from './actions.js';
 import { choices } from './choices.js';
+import { colours } from './code.js';
 import { composer, running } from './composer.js';
 import { drawer } from './drawer.js';
+import { earlier, elsewhere } from './history.js';
 import { keys } from './keys.js';
 import { leave } from './leave.js';
 import { list } from './list.js';
 import { needs } from './needs.js';
 import { apply } from './patch.js';
+import { results } from './results.js';
 import { follower } from './scroll.js';
 import { servers } from './servers.js';
 import { connect } from './stream.js';
@@ -18,12 +21,17 @@ import { theme } from './theme.js';
 const place = {
   conversation: document.body.dataset.conversation,
   after: document.body.dataset.after,
+  // The branch that is shown goes through this turn; empty for the newest.
+  through: document.body.dataset.through,
   // What of the list of conversations is shown.
   search: document.body.dataset.search,
   older: document.body.dataset.older,
 };
 
+elsewhere(place);
 const scroll = follower();
+const before = earlier(place);
+const code = colours();
 const announce = announceChanges();
 const accounts = servers();
 const leaving = leave();
@@ -55,12 +63,25 @@ const stream = connect(place, (patch, reset) => {
   leaving.look();
   showTitle();
   tab.look();
-  if (follows) scroll.toEnd();
-  else scroll.look();
+  actions.look();
+  code.look();
+  if (patch.target === 'earlier') before.look();
+  if (patch.target.startsWith('t')) scroll.came(follows);
+  else if (follows) scroll.toEnd();
 }, box.signedIn);
 
-listenForActions(box);
+// Asks once more in the place of a turn: that is the newest branch from then on.
+const actions = listenForActions(box, async (text, edits) => {
+  const taken = await box.say(text, { edits });
+  if (!taken || !place.through) return taken;
+  place.through = '';
+  place.after = '';
+  history.replaceState(null, '', `/c/${place.conversation}`);
+  stream.open();
+  return taken;
+});
 drawer();
+results();
 keys();
 theme();
 document.addEventListener('session', ({ detail }) => tab.session(detail === 'ended', running() !== null));
@@ -69,7 +90,11 @@ box.resume();
 leaving.look();
 tab.look();
 announce.forget();
-scroll.toEnd();
+actions.look();
+code.look();
+if (before.target()) scroll.to(before.target());
+else scroll.toEnd();
+before.look();
 
 // The title of a conversation that has just begun comes with the list.
 function showTitle() {

@@ -138,6 +138,8 @@ export function composer({ place, chosen, moved, sent }) {
       try {
         const body = { message_id: id, message: text, edits, ...chosen() };
         if (place.conversation) body.conversation = place.conversation;
+        // On an older branch the question follows what is shown.
+        if (place.through && !edits) body.after = lastTurn();
         return await post('/api/messages', body);
       } catch (error) {
         // Only what may not have arrived is sent again; by its id it counts once.
@@ -249,6 +251,10 @@ export function composer({ place, chosen, moved, sent }) {
   }
 
   return { look, say, fill, complain, signedIn, resume };
+}
+
+function lastTurn() {
+  return document.querySelector('.turn:last-child')?.dataset.turn;
 }
 
 // The turn that runs in the conversation, if one does.

@@ -22,6 +22,7 @@ export function connect(place, patched, works) {
     source?.close();
     const query = new URLSearchParams();
     if (place.conversation) query.set('conversation', place.conversation);
+    if (place.through) query.set('turn', place.through);
     if (place.search) query.set('search', place.search);
     if (place.older) query.set('older', place.older);
     if (last || place.after) query.set('after', last || place.after);

@@ -31,6 +31,12 @@ const HEADING_SHIFT: u8 = 2;
 /// Bytes of a language's name that are kept: longer is no name.
 const LANGUAGE_BYTES: usize = 32;
 
+/// What a block of code is called whose language is not known.
+const NO_LANGUAGE: &str = "code";
+
+/// What stands after a block of code.
+const CODE_END: &str = "</code></pre></div>";
+
 /// What links may lead to.
 const SCHEMES: [&str; 3] = ["http://", "https://", "mailto:"];
 
@@ -52,7 +58,7 @@ pub(crate) fn code(language: &str, text: &str, id: &str) -> String {
     // Writing to a string cannot fail.
     let _written = open_code(&mut html, language, Some(id));
     let _written = comrak::html::escape(&mut html, text);
-    html.push_str("</code></pre>");
+    html.push_str(CODE_END);
     html
 }
 
@@ -184,13 +190,15 @@ fn node(
                 context.cr()?;
                 open_code(context, language(code), None)?;
                 context.escape(&code.literal)?;
-                context.write_str("</code></pre>")?;
+                context.write_str(CODE_END)?;
                 context.lf()?;
             }
         }
         NodeValue::Table(_) if entering => {
             context.cr()?;
-            context.write_str("<div class=\"scroll\" tabindex=\"0\">")?;
+            context.write_str(
+                "<div class=\"scroll\" role=\"group\" aria-label=\"Table\" tabindex=\"0\">",
+            )?;
             context.lf()?;
             return format_node_default(context, node, true);
         }
@@ -259,8 +267,20 @@ fn cell_class(cell: Node<'_>, column: usize) -> &'static str {
     }
 }
 
+/// Begins a block of code: its language, a button that copies it, and a part of its own that scrolls.
 fn open_code(out: &mut dyn fmt::Write, language: &str, id: Option<&str>) -> fmt::Result {
-    out.write_str("<pre><code")?;
+    let name = if language.is_empty() {
+        NO_LANGUAGE
+    } else {
+        language
+    };
+    write!(
+        out,
+        "<div class=\"code\"><p class=\"bar\"><span>{name}</span>\
+         <button type=\"button\" class=\"quiet\" data-do=\"copy-code\" aria-label=\"Copy the code\">\
+         Copy</button></p>\
+         <pre role=\"group\" aria-label=\"Code\" tabindex=\"0\"><code"
+    )?;
     if let Some(id) = id {
         write!(out, " id=\"{id}\"")?;
     }

@@ -5,6 +5,7 @@
 //! template; only Markdown that `crate::markdown` rendered goes in as it is.
 
 pub(crate) mod connected;
+pub(crate) mod result;
 pub(crate) mod stream;
 pub(crate) mod traffic;
 
@@ -15,29 +16,35 @@ mod patch;
 mod shared;
 mod sidebar;
 
+mod history;
+
 mod call;
+mod foot;
 mod round;
 mod turn;
+
+mod greeting;
+mod models;
 
 mod answer;
 pub(crate) mod assets;
 pub(crate) mod compress;
 pub(crate) mod theme;
 
-use std::time::Duration;
-
 use askama::Template;
 use axum::{
-    extract::{Path, State},
+    extract::{Query, State},
     response::{Html, IntoResponse, Response},
 };
 use chat::ids::{ConversationId, TurnId};
 use sha2::{Digest as _, Sha256};
 use store::{ConversationRow, TurnRow};
 
-use self::{paint::Painted, sidebar::Mark};
+use self::{
+    paint::Painted,
+    sidebar::{Mark, Wanted},
+};
 use crate::{
-    api::CONVERSATIONS,
     app::{App, AppState},
     error::Problem,
     gate::Caller,
@@ -45,14 +52,10 @@ use crate::{
     servers::Known,
 };
 
+pub(crate) use history::conversation;
+
 pub(crate) use answer::{headers, not_found, problem, wants_html};
 pub use shared::Shared;
-
-/// How long a page waits to learn which model answers: it can be read without.
-const MODEL_WAIT: Duration = Duration::from_millis(500);
-
-/// The ids of models that say of themselves that they follow a script begin so.
-const SCRIPTED: &str = "scripted";
 
 #[derive(Template)]
 #[template(path = "chat.html")]
@@ -63,12 +66,20 @@ struct Chat<'a> {
     alone: bool,
     /// Names the user in the browser's storage, without saying who it is.
     user: String,
-    model: Option<String>,
-    scripted: bool,
+    greeting: String,
+    models: String,
+    /// What of the list is shown.
+    wanted: &'a Wanted,
     conversation: Option<&'a ConversationId>,
     title: String,
     /// The last event that is on the page: `turn.seq`.
     after: String,
+    /// The branch that is shown goes through this turn; none for the newest.
+    through: Option<TurnId>,
+    /// Newer turns than those on the page are left out.
+    is_cut: bool,
+    /// The way to what came before.
+    earlier: String,
     conversations: String,
     servers: String,
     turns: String,
@@ -81,71 +92,61 @@ struct Chat<'a> {
 }
 
 /// `GET /`: a conversation that is yet to begin.
-pub(crate) async fn new_chat(State(app): State<AppState>, caller: Caller) -> Response {
-    let answer = page(&app, &caller, None).await;
-    answer.map_or_else(|failed| problem(&failed), IntoResponse::into_response)
-}
-
-/// `GET /c/{conversation}`: a conversation.
-pub(crate) async fn conversation(
+pub(crate) async fn new_chat(
     State(app): State<AppState>,
-    Path(id): Path<ConversationId>,
+    Query(wanted): Query<Wanted>,
     caller: Caller,
 ) -> Response {
-    let subject = &caller.person.subject;
-    let store = &app.context.store;
-    let found = async {
-        let row = store.conversation(subject, &id).await?;
-        let turns = store.turns(subject, &id).await?;
-        Ok::<_, Problem>(row.zip(turns))
-    };
-    let answer = match found.await {
-        Ok(Some((row, turns))) => page(&app, &caller, Some((row, turns))).await,
-        Ok(None) => Err(Problem::not_found("conversation")),
-        Err(failed) => Err(failed),
-    };
+    let answer = page(&app, &caller, None, &wanted).await;
     answer.map_or_else(|failed| problem(&failed), IntoResponse::into_response)
 }
 
 async fn page(
     app: &App,
     caller: &Caller,
-    open: Option<(ConversationRow, Vec<TurnRow>)>,
+    open: Option<Open>,
+    wanted: &Wanted,
 ) -> Result<Html<String>, Problem> {
     let subject = &caller.person.subject;
-    let rows = app
-        .context
-        .store
-        .conversations(subject, None, CONVERSATIONS)
-        .await?;
+    let listed = wanted.read(&app.context.store, subject).await?;
+    let rows = listed.rows.as_slice();
     let marked: Vec<_> = rows
         .iter()
         .map(|row| (row, mark(app, caller, row)))
         .collect();
     let servers = app.context.servers.of(subject);
-    let model = tokio::time::timeout(MODEL_WAIT, app.turns.model()).await;
-    let model = model.ok().and_then(Result::ok);
-    let (conversation, turns) = open.unzip();
-    let turns = turns.unwrap_or_default();
+    let (conversation, shown) = open.map(|open| (open.row, open.shown)).unzip();
+    let Shown {
+        turns,
+        earlier,
+        through,
+        is_cut,
+    } = shown.unwrap_or_default();
     let after = turns
         .last()
         .map(|last| position(&last.turn, last.transcript.seq));
     let id = conversation.as_ref().map(|row| &row.id);
+    let off = conversation.as_ref().map(|row| row.off.clone());
+    let off = off.unwrap_or_default();
     let html = render(&Chat {
         version: assets::version(),
         person: &caller.person,
         alone: matches!(app.authority, Authority::Local),
         user: fingerprint(subject.as_str()),
-        scripted: model.as_ref().is_some_and(|id| id.starts_with(SCRIPTED)),
-        model,
+        models: models::html(app, turns.last()).await,
+        greeting: greeting::html(app, &caller.person, &servers.all(), turns.len()),
         conversation: id,
         title: conversation
             .as_ref()
             .map(|row| visible(&row.title))
             .unwrap_or_default(),
         after: after.unwrap_or_default(),
-        conversations: sidebar::conversations(&marked, id),
-        servers: sidebar::servers_of(app, subject, &servers),
+        through,
+        is_cut,
+        earlier,
+        conversations: sidebar::conversations(&marked, id, wanted, listed.rest),
+        wanted,
+        servers: sidebar::servers_of(app, subject, &servers, &off),
         turns: turns_html(app, turns, servers.all()).await?,
         message_bytes: chat::limits::MESSAGE_BYTES,
         parked_minutes: chat::limits::PARKED.as_secs() / 60,
@@ -156,6 +157,21 @@ async fn page(
         }),
     });
     Ok(Html(html))
+}
+
+/// A conversation that a page shows.
+struct Open {
+    row: ConversationRow,
+    shown: Shown,
+}
+
+/// The turns of a conversation that a page shows.
+#[derive(Default)]
+struct Shown {
+    turns: Vec<TurnRow>,
+    earlier: String,
+    through: Option<TurnId>,
+    is_cut: bool,
 }
 
 /// A short name of something that can be an element's id, and that nobody can read.
@@ -183,7 +199,7 @@ async fn turns_html(
     let rendering = app.context.tasks.spawn_blocking(move || {
         let turns = turns.into_iter();
         turns
-            .map(|row| Painted::whole(row.turn, row.transcript, &servers).html())
+            .map(|row| Painted::whole(row, &servers).html())
             .collect()
     });
     rendering.await.map_err(|error| Problem::internal(&error))

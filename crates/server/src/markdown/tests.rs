@@ -172,6 +172,23 @@ fn links_open_elsewhere_and_tell_nothing() {
 }
 
 #[test]
+fn code_says_its_language_and_can_be_copied() {
+    assert_eq!(
+        html("```sql x\nSELECT '<b>'\n```"),
+        "<div class=\"code\"><p class=\"bar\"><span>sql</span>\
+         <button type=\"button\" class=\"quiet\" data-do=\"copy-code\" aria-label=\"Copy the code\">\
+         Copy</button></p><pre role=\"group\" aria-label=\"Code\" tabindex=\"0\">\
+         <code class=\"language-sql\">SELECT '&lt;b&gt;'\n</code></pre></div>\n"
+    );
+    let grown = code("", "a & b", "id-1");
+    assert!(grown.contains("<span>code</span>"), "{grown}");
+    assert!(
+        grown.contains("<code id=\"id-1\">a &amp; b</code>"),
+        "{grown}"
+    );
+}
+
+#[test]
 fn an_image_is_a_link_to_it() {
     insta::assert_snapshot!(
         html("![a *view*](https://example.com/a.png) ![](https://example.com/b.png) ![c](c.png)"),
@@ -188,7 +205,7 @@ fn headings_stay_below_the_pages_own() {
 #[test]
 fn columns_keep_their_sides() {
     insta::assert_snapshot!(html("| a | b | c |\n|---|--:|:-:|\n| 1 | 2 | 3 |"), @r#"
-    <div class="scroll" tabindex="0">
+    <div class="scroll" role="group" aria-label="Table" tabindex="0">
     <table>
     <thead>
     <tr><th>a</th><th class="right">b</th><th class="center">c</th>

@@ -3,6 +3,8 @@
 //! Their links carry the hash of them all, `/static/HASH/NAME`, so that what was fetched once is
 //! never asked for again, the modules that a module imports included.
 
+mod highlight;
+
 use std::sync::LazyLock;
 
 use axum::{
@@ -12,6 +14,7 @@ use axum::{
 };
 use sha2::{Digest, Sha256};
 
+use super::{problem, wants_html};
 use crate::error::Problem;
 
 const JS: &str = "text/javascript; charset=utf-8";
@@ -35,12 +38,27 @@ const FILES: &[(&str, &str, &str)] = &[
         JS,
         include_str!("../../../../web/static/announce.js"),
     ),
+    (
+        "answer.css",
+        CSS,
+        include_str!("../../../../web/static/answer.css"),
+    ),
     ("api.js", JS, include_str!("../../../../web/static/api.js")),
     ("app.js", JS, include_str!("../../../../web/static/app.js")),
     (
         "base.css",
         CSS,
         include_str!("../../../../web/static/base.css"),
+    ),
+    (
+        "code.js",
+        JS,
+        include_str!("../../../../web/static/code.js"),
+    ),
+    (
+        "choices.js",
+        JS,
+        include_str!("../../../../web/static/choices.js"),
     ),
     (
         "composer.js",
@@ -53,9 +71,24 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../../web/static/connected.js"),
     ),
     (
+        "copy.js",
+        JS,
+        include_str!("../../../../web/static/copy.js"),
+    ),
+    (
         "drawer.js",
         JS,
         include_str!("../../../../web/static/drawer.js"),
+    ),
+    (
+        "history.js",
+        JS,
+        include_str!("../../../../web/static/history.js"),
+    ),
+    (
+        "drafts.js",
+        JS,
+        include_str!("../../../../web/static/drafts.js"),
     ),
     (
         "icon.svg",
@@ -78,6 +111,16 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../../web/static/leave.js"),
     ),
     (
+        "list.css",
+        CSS,
+        include_str!("../../../../web/static/list.css"),
+    ),
+    (
+        "list.js",
+        JS,
+        include_str!("../../../../web/static/list.js"),
+    ),
+    (
         "needs.js",
         JS,
         include_str!("../../../../web/static/needs.js"),
@@ -91,6 +134,36 @@ const FILES: &[(&str, &str, &str)] = &[
         "patch.js",
         JS,
         include_str!("../../../../web/static/patch.js"),
+    ),
+    (
+        "resend.js",
+        JS,
+        include_str!("../../../../web/static/resend.js"),
+    ),
+    (
+        "queue.js",
+        JS,
+        include_str!("../../../../web/static/queue.js"),
+    ),
+    (
+        "progress.js",
+        JS,
+        include_str!("../../../../web/static/progress.js"),
+    ),
+    (
+        "result.js",
+        JS,
+        include_str!("../../../../web/static/result.js"),
+    ),
+    (
+        "results.css",
+        CSS,
+        include_str!("../../../../web/static/results.css"),
+    ),
+    (
+        "results.js",
+        JS,
+        include_str!("../../../../web/static/results.js"),
     ),
     (
         "scroll.js",
@@ -149,7 +222,7 @@ const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 pub(super) fn version() -> &'static str {
     static VERSION: LazyLock<String> = LazyLock::new(|| {
         let mut digest = Sha256::new();
-        for (name, _, content) in FILES {
+        for (name, _, content) in FILES.iter().chain(highlight::FILES) {
             digest.update(name);
             digest.update([0]);
             digest.update(content);
@@ -168,8 +241,16 @@ pub(crate) async fn asset(
     Path((asked, name)): Path<(String, String)>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let file = FILES.iter().find(|(known, _, _)| *known == name);
-    let (_, media, content) = file.ok_or_else(|| Problem::not_found("file"))?;
+    let mut files = FILES.iter().chain(highlight::FILES);
+    let file = files.find(|(known, _, _)| *known == name);
+    let Some((_, media, content)) = file else {
+        let failed = Problem::not_found("file");
+        return if wants_html(&headers) {
+            Ok(problem(&failed))
+        } else {
+            Err(failed)
+        };
+    };
     let tag = format!("\"{}\"", version());
     let cache = if asked == version() {
         FOR_EVER

@@ -9,10 +9,8 @@ mod round;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chat::{
-    ids::TurnId,
-    transcript::{self, Transcript},
-};
+use chat::{event::TurnStarted, ids::ConversationId, transcript};
+use store::TurnRow;
 use tokio::{
     sync::watch,
     time::{Duration, Instant},
@@ -20,10 +18,11 @@ use tokio::{
 
 use self::item::{Item, News};
 use super::{
+    foot::{self, Standing, Stuck},
     part::Part,
     patch::Patch,
     render,
-    turn::{self, Heading, Standing, Stuck, TURNS, Whole},
+    turn::{self, Heading, Placed, TURNS, Versions, Whole},
     visible,
 };
 use crate::{
@@ -50,7 +49,7 @@ struct State {
 
 /// The HTML of a turn.
 pub(super) struct Painted {
-    turn: TurnId,
+    placed: Placed,
     id: String,
     /// Counts the updates.
     version: u64,
@@ -59,6 +58,7 @@ pub(super) struct Painted {
     /// The last committed event in it.
     seq: u64,
     message: String,
+    conversation: Option<ConversationId>,
     head: Part,
     items: Vec<Item>,
     foot: Part,
@@ -90,11 +90,11 @@ pub(super) struct Update {
 }
 
 impl Painter {
-    pub(super) fn new(turn: TurnId, live: Arc<Live>, servers: Arc<UserServers>) -> Self {
+    pub(super) fn new(placed: Placed, live: Arc<Live>, servers: Arc<UserServers>) -> Self {
         Self {
             live,
             state: Mutex::new(State {
-                painted: Painted::new(turn),
+                painted: Painted::new(placed),
                 looked: None,
                 servers: servers.changes(),
             }),
@@ -145,7 +145,7 @@ impl Painter {
 struct Changes {
     change: u64,
     seq: u64,
-    message: Option<String>,
+    started: Option<TurnStarted>,
     head: Option<Heading>,
     items: Vec<(usize, Touch, News)>,
     standing: Standing,
@@ -173,14 +173,15 @@ impl Changes {
 }
 
 impl Painted {
-    pub(super) fn new(turn: TurnId) -> Self {
+    pub(super) fn new(placed: Placed) -> Self {
         Self {
-            id: turn::element(&turn),
-            turn,
+            id: turn::element(&placed.turn),
+            placed,
             version: 0,
             change: 0,
             seq: 0,
             message: String::new(),
+            conversation: None,
             head: Part::default(),
             items: Vec::new(),
             foot: Part::default(),
@@ -189,7 +190,8 @@ impl Painted {
     }
 
     /// A turn as its transcript has it.
-    pub(super) fn whole(turn: TurnId, transcript: Transcript, servers: &[Known]) -> Self {
+    pub(super) fn whole(row: TurnRow, servers: &[Known]) -> Self {
+        let transcript = row.transcript;
         let touch = Touch {
             change: 1,
             seq: transcript.seq,
@@ -201,7 +203,10 @@ impl Painted {
             change: 1,
             ..View::default()
         };
-        let mut painted = Self::new(turn);
+        let mut painted = Self::new(Placed {
+            turn: row.turn,
+            siblings: row.siblings,
+        });
         let news = painted.take(&view);
         let _nothing_is_held_back_of_what_is_new =
             painted.paint(news, || servers.to_vec(), Instant::now());
@@ -211,9 +216,12 @@ impl Painted {
     /// The HTML of the turn.
     pub(super) fn html(&self) -> String {
         let items: String = self.items.iter().map(Item::html).collect();
+        let conversation = self.conversation.as_ref();
         render(&Whole {
             id: &self.id,
+            turn: &self.placed.turn,
             message: &self.message,
+            versions: conversation.and_then(|id| Versions::of(&self.placed, id)),
             head: &self.head.html,
             items: &items,
             foot: &self.foot.html,
@@ -234,7 +242,7 @@ impl Painted {
         Changes {
             change: view.change,
             seq: transcript.seq,
-            message: started.map(|started| started.message.clone()),
+            started: started.cloned(),
             head: (first || view.turn_touched > self.change).then(|| Heading::of(transcript)),
             items,
             standing: Standing::of(transcript, stuck),
@@ -254,10 +262,12 @@ impl Painted {
         self.change = changes.change;
         self.seq = changes.seq;
         self.ended = changes.ended;
-        if let Some(message) = changes.message {
-            self.message = visible(&message);
+        if let Some(started) = changes.started {
+            self.message = visible(&started.message);
+            self.conversation = started.conversation;
         }
-        let foot = turn::foot(&format!("{}-foot", self.id), &self.turn, &changes.standing);
+        let foot_id = format!("{}-foot", self.id);
+        let foot = foot::foot(&foot_id, &self.placed.turn, &changes.standing);
         self.foot.set(foot, version);
         let has_calls = changes
             .items
@@ -279,7 +289,7 @@ impl Painted {
             }
             if let Some(item) = self.items.get_mut(index) {
                 item.seq = touch.seq;
-                item.paint(news, &self.turn, &servers, version);
+                item.paint(news, &self.placed.turn, &servers, version);
             }
         }
         let items = self.items.iter_mut();

@@ -1,7 +1,11 @@
 //! A model round as HTML.
 
 use askama::Template;
-use chat::{failure::Failure, message::RoundEnd, transcript::RoundState};
+use chat::{
+    failure::Failure,
+    message::RoundEnd,
+    transcript::{RoundItem, RoundState},
+};
 
 use super::render;
 
@@ -21,7 +25,17 @@ pub(super) struct Round<'a> {
 #[template(path = "round_thoughts.html")]
 pub(super) struct Thoughts<'a> {
     pub(super) id: &'a str,
+    /// The line that opens it.
+    pub(super) summary: &'a str,
     pub(super) text: &'a str,
+}
+
+/// For how long a round has reasoned.
+#[derive(Template)]
+#[template(path = "round_reasoned.html")]
+struct Reasoned<'a> {
+    id: &'a str,
+    words: &'a str,
 }
 
 /// What is to be said about a round beside its text.
@@ -32,6 +46,27 @@ struct Note<'a> {
     words: &'static str,
     retry: Option<&'a Failure>,
     seconds: String,
+}
+
+/// The line that opens the reasoning of a round, whose element has the `id`.
+pub(super) fn reasoned(id: &str, words: &str) -> String {
+    render(&Reasoned { id, words })
+}
+
+/// What is said of a round's reasoning.
+pub(super) fn reasoned_words(round: &RoundItem) -> String {
+    let is_open = matches!(round.state, RoundState::Open | RoundState::Retrying { .. });
+    if is_open && round.text_at.is_none() {
+        return "Reasoning…".to_owned();
+    }
+    let done = round.text_at.or(round.finished_at);
+    let took = done
+        .zip(round.reasoning_at)
+        .map(|(done, began)| done.saturating_sub(began));
+    match took.and_then(|took| u64::try_from(took).ok()) {
+        Some(ms) => format!("Reasoned for {}", duration(ms)),
+        None => "Reasoned".to_owned(),
+    }
 }
 
 /// The note of a round in this state, which said `text`.
@@ -65,5 +100,37 @@ pub(super) fn seconds(ms: u64) -> String {
         format!("{}.{}", ms / 1000, ms % 1000 / 100)
     } else {
         (ms / 1000).to_string()
+    }
+}
+
+/// Milliseconds as people say them: `430 ms`, `2.1 s`, `12 s`, `3 min 20 s`.
+pub(super) fn duration(ms: u64) -> String {
+    match ms {
+        0..1000 => format!("{ms} ms"),
+        1000..60_000 => format!("{} s", seconds(ms)),
+        _ => match (ms / 60_000, ms % 60_000 / 1000) {
+            (minutes, 0) => format!("{minutes} min"),
+            (minutes, seconds) => format!("{minutes} min {seconds} s"),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let said = [0, 430, 1000, 2_149, 12_900, 60_000, 200_400].map(duration);
+        let expected = [
+            "0 ms",
+            "430 ms",
+            "1.0 s",
+            "2.1 s",
+            "12 s",
+            "1 min",
+            "3 min 20 s",
+        ];
+        assert_eq!(said, expected);
     }
 }

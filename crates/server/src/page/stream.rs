@@ -1,4 +1,4 @@
-//! `GET /api/events?conversation=ID&after=TURN.SEQ`: what keeps a page up to date.
+//! `GET /api/events?conversation=ID&turn=TURN&after=TURN.SEQ`: what keeps a page up to date.
 //!
 //! On connect the list of conversations and the servers come whole, then what the page misses of
 //! its conversation, then changes as they happen, as [`Patch`]es. Ids are `turn.seq`: a stream that
@@ -18,7 +18,10 @@ use axum::{
         sse::{Event as Frame, KeepAlive, Sse},
     },
 };
-use chat::ids::{ConversationId, TurnId};
+use chat::{
+    ids::{ConversationId, TurnId},
+    selection::Selection,
+};
 use futures_util::stream;
 use serde::Deserialize;
 use store::StoreError;
@@ -27,9 +30,10 @@ use uuid::Uuid;
 
 use self::list::ListRow;
 use super::{
+    greeting::{self, EXAMPLES},
     paint::{Has, Painter},
     patch::Patch,
-    sidebar::{self, SERVERS},
+    sidebar::{self, Rest, SERVERS, Wanted},
 };
 use crate::{app::AppState, error::Problem, gate::Caller, servers::UserServers, streams::Place};
 
@@ -49,6 +53,9 @@ pub(crate) struct Shown {
     /// The conversation; none on a page for a new one.
     #[serde(default)]
     conversation: Option<ConversationId>,
+    /// The branch that goes through this turn; none for the newest.
+    #[serde(default)]
+    turn: Option<TurnId>,
     /// The last event that the page has.
     #[serde(default)]
     after: String,
@@ -58,6 +65,7 @@ pub(crate) struct Shown {
 pub(crate) async fn events(
     State(app): State<AppState>,
     Query(shown): Query<Shown>,
+    Query(wanted): Query<Wanted>,
     headers: HeaderMap,
     caller: Caller,
 ) -> Result<Response, Problem> {
@@ -69,6 +77,8 @@ pub(crate) async fn events(
     }
     look_at_servers(&app, &caller);
     let mut reader = Reader::new(app, caller, place, shown.conversation);
+    reader.through = shown.turn;
+    reader.wanted = wanted;
     reader.begin(position).await?;
     let frames = stream::unfold(reader, |mut reader| async move {
         let frame = reader.next().await?;
@@ -116,6 +126,10 @@ struct Reader {
     caller: Caller,
     _place: Place,
     conversation: Option<ConversationId>,
+    /// The branch of it that goes through this turn; none for the newest.
+    through: Option<TurnId>,
+    /// The turn that runs in another branch of it: not one to be followed.
+    elsewhere: Option<TurnId>,
     servers: Arc<UserServers>,
     ready: VecDeque<Frame>,
     /// The last event of the conversation that was sent.
@@ -124,17 +138,32 @@ struct Reader {
     following: Option<Following>,
     /// A turn of the conversation began or ended since the page was last brought up to date.
     stale: bool,
+    /// What of the list the page shows.
+    wanted: Wanted,
     rows: Vec<ListRow>,
-    /// The list as it was sent last.
-    list: String,
-    /// What waits for the user, as it was sent last.
-    needs: String,
+    rest: Rest,
+    /// The conversation, where it is not in the list that the page shows.
+    apart: Option<ListRow>,
+    /// What is switched off in the conversation.
+    off: Selection,
+    sent: Sent,
     turns: watch::Receiver<u64>,
     server_changes: watch::Receiver<u64>,
     recalls: watch::Receiver<u64>,
     /// When the marks are to be looked at again.
     marks_due: Instant,
     ends: Instant,
+}
+
+/// What stands beside the conversation, as it was sent last.
+#[derive(Default)]
+struct Sent {
+    list: String,
+    servers: String,
+    examples: String,
+    gone: String,
+    /// What waits for the user.
+    needs: String,
 }
 
 struct Following {
@@ -155,13 +184,18 @@ impl Reader {
         let servers = app.context.servers.of(subject);
         Self {
             conversation,
+            through: None,
+            elsewhere: None,
             ready: VecDeque::new(),
             position: None,
             following: None,
             stale: false,
+            wanted: Wanted::default(),
             rows: Vec::new(),
-            list: String::new(),
-            needs: String::new(),
+            rest: Rest::default(),
+            apart: None,
+            off: Selection::default(),
+            sent: Sent::default(),
             turns: app.turns.changes(subject),
             server_changes: servers.changes(),
             recalls: caller.session.recalls(),
@@ -198,7 +232,8 @@ impl Reader {
 
     /// Waits for something to happen and deals with it; none when the stream is to end.
     async fn wait(&mut self) -> Option<Result<(), StoreError>> {
-        let marks = self.rows.iter().any(|row| row.row.open_turn.is_some());
+        let mut rows = self.rows.iter().chain(&self.apart);
+        let marks = rows.any(|row| row.row.open_turn.is_some());
         let shutdown = self.app.context.shutdown.clone();
         tokio::select! {
             biased;
@@ -262,8 +297,21 @@ impl Reader {
 
     fn send_servers(&mut self) {
         self.server_changes.mark_unchanged();
-        let html = sidebar::servers_of(&self.app, &self.caller.person.subject, &self.servers);
-        self.ready.push_back(Patch::replace(SERVERS, html).frame());
+        let subject = &self.caller.person.subject;
+        let html = sidebar::servers_of(&self.app, subject, &self.servers, &self.off);
+        send_part(&mut self.ready, SERVERS, html, &mut self.sent.servers);
+        if self.conversation.is_none() {
+            let html = greeting::examples(&self.app, &self.servers.all());
+            send_part(&mut self.ready, EXAMPLES, html, &mut self.sent.examples);
+        }
+    }
+}
+
+/// Sends what stands beside the conversation, unless that was sent already.
+fn send_part(ready: &mut VecDeque<Frame>, id: &str, html: String, sent: &mut String) {
+    if html != *sent {
+        ready.push_back(Patch::replace(id, html.clone()).frame());
+        *sent = html;
     }
 }
 

@@ -1,13 +1,13 @@
-//! A turn as HTML: the question, what came of the servers, and how it stands.
+//! A turn as HTML: the question, which of its versions it is, and what came of the servers.
 
 use askama::Template;
 use chat::{
-    event::{ParkReason, ServerState, ServerStateChanged},
+    event::{ServerState, ServerStateChanged},
     failure::{Failure, Layer},
-    ids::TurnId,
-    outcome::TurnEnd,
-    transcript::{CallState, Item, RoundState, Transcript},
+    ids::{ConversationId, TurnId},
+    transcript::Transcript,
 };
+use store::TurnRow;
 
 use super::{
     render,
@@ -19,9 +19,6 @@ use crate::servers::Known;
 /// The element that holds the turns of a conversation.
 pub(super) const TURNS: &str = "turns";
 
-/// What a call that waits for an account does not say itself.
-const GOES_ON: &str = "It goes on by itself once your account is connected";
-
 /// The id of a turn's element; those inside it add to it.
 pub(super) fn element(turn: &TurnId) -> String {
     format!("t-{turn}")
@@ -32,10 +29,59 @@ pub(super) fn element(turn: &TurnId) -> String {
 #[template(path = "turn.html")]
 pub(super) struct Whole<'a> {
     pub(super) id: &'a str,
+    pub(super) turn: &'a TurnId,
     pub(super) message: &'a str,
+    pub(super) versions: Option<Versions<'a>>,
     pub(super) head: &'a str,
     pub(super) items: &'a str,
     pub(super) foot: &'a str,
+}
+
+/// A turn and its place in the conversation.
+#[derive(Clone, Debug)]
+pub(super) struct Placed {
+    pub(super) turn: TurnId,
+    /// All turns that follow the same one, oldest first, this one among them.
+    pub(super) siblings: Vec<TurnId>,
+}
+
+impl Placed {
+    /// Where the turn is.
+    pub(super) fn of(row: &TurnRow) -> Self {
+        Self {
+            turn: row.turn.clone(),
+            siblings: row.siblings.clone(),
+        }
+    }
+}
+
+/// Where a turn stands among those that answer the same place of its conversation.
+pub(super) struct Versions<'a> {
+    conversation: &'a ConversationId,
+    /// From 1.
+    number: usize,
+    count: usize,
+    previous: Option<&'a TurnId>,
+    next: Option<&'a TurnId>,
+}
+
+impl<'a> Versions<'a> {
+    /// Which one the turn is; none when it is the only one.
+    pub(super) fn of(
+        Placed { turn, siblings }: &'a Placed,
+        conversation: &'a ConversationId,
+    ) -> Option<Self> {
+        let index = siblings.iter().position(|sibling| sibling == turn)?;
+        let count = siblings.len();
+        let before = index.checked_sub(1);
+        (count > 1).then(|| Self {
+            conversation,
+            number: index + 1,
+            count,
+            previous: before.and_then(|before| siblings.get(before)),
+            next: siblings.get(index + 1),
+        })
+    }
 }
 
 /// What the question met: servers that were not there, or too many of them.
@@ -114,103 +160,6 @@ impl Trouble {
             key: server.server,
         })
     }
-}
-
-/// How a turn stands.
-#[derive(Template)]
-#[template(path = "turn_foot.html")]
-struct Foot<'a> {
-    id: &'a str,
-    turn: &'a TurnId,
-    standing: &'a Standing,
-}
-
-/// How a turn stands.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Standing {
-    /// It runs, and this is what it does.
-    Runs(&'static str),
-    /// It waits for its user, and this is what for.
-    Waits(&'static str),
-    /// It has ended.
-    Ended(TurnEnd, Option<Failure>),
-}
-
-impl Standing {
-    /// How the turn stands; `stuck` when its log cannot be written.
-    pub(super) fn of(transcript: &Transcript, stuck: Stuck) -> Self {
-        if let Some(end) = &transcript.end {
-            return Self::Ended(end.end, end.failure.clone());
-        }
-        if stuck == Stuck::Yes {
-            return Self::Runs(
-                "Toolgate cannot save the answer at the moment; it goes on when it can",
-            );
-        }
-        if transcript.cancelling.is_some() {
-            return Self::Runs("Stopping");
-        }
-        let mut runs = false;
-        let mut waits = None;
-        for call in transcript.calls() {
-            match call.state {
-                CallState::Asking { .. } => waits = Some("Waiting for your approval"),
-                CallState::Parked {
-                    reason: ParkReason::StaleToken,
-                } => waits = waits.or(Some("Waiting for a fresh token of your session")),
-                CallState::Parked {
-                    reason: ParkReason::NeedsConnect,
-                } => waits = waits.or(Some(GOES_ON)),
-                CallState::Requested | CallState::Running => runs = true,
-                CallState::Finished { .. } => {}
-            }
-        }
-        match waits {
-            Some(waits) => Self::Waits(waits),
-            None if runs => Self::Runs("Calling tools"),
-            None => Self::Runs(what_the_model_does(transcript)),
-        }
-    }
-
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Runs(_) => "runs",
-            Self::Waits(_) => "waits",
-            Self::Ended(TurnEnd::Answered, _) => "answered",
-            Self::Ended(TurnEnd::Cancelled, _) => "cancelled",
-            Self::Ended(TurnEnd::Limit, _) => "limit",
-            Self::Ended(TurnEnd::Failed, _) => "failed",
-            Self::Ended(TurnEnd::Interrupted, _) => "interrupted",
-        }
-    }
-}
-
-/// Whether a turn stands still because its log cannot be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stuck {
-    /// It does.
-    Yes,
-    /// It does not.
-    No,
-}
-
-fn what_the_model_does(transcript: &Transcript) -> &'static str {
-    let rounds = transcript.items.iter().rev();
-    let last = rounds.into_iter().find_map(|item| match item {
-        Item::Round(round) => Some(round),
-        Item::Call(_) | Item::Notice { .. } => None,
-    });
-    match last {
-        None => "Looking at your servers",
-        Some(round) if matches!(round.state, RoundState::Retrying { .. }) => "Waiting to try again",
-        Some(round) if round.text.is_empty() => "Thinking",
-        Some(_) => "Writing",
-    }
-}
-
-/// How the turn stands, below its answer.
-pub(super) fn foot(id: &str, turn: &TurnId, standing: &Standing) -> String {
-    render(&Foot { id, turn, standing })
 }
 
 /// What was the matter with a server; none when it could be used.

@@ -30,6 +30,8 @@ pub(super) struct Round {
     text: String,
     state: RoundState,
     thoughts: Option<Grown>,
+    /// For how long it reasoned.
+    reasoned: Part,
     source: Blocks,
     blocks: Vec<Block>,
     /// The last of `blocks` is open.
@@ -59,6 +61,7 @@ pub(super) struct RoundNews {
     pub(super) is_from_the_start: bool,
     reasoning: String,
     text: String,
+    reasoned: String,
 }
 
 impl RoundNews {
@@ -75,6 +78,7 @@ impl RoundNews {
             is_from_the_start: more.is_none(),
             reasoning: reasoning.to_owned(),
             text: text.to_owned(),
+            reasoned: round::reasoned_words(item),
         }
     }
 }
@@ -87,6 +91,7 @@ impl Round {
             text: String::new(),
             state: RoundState::Open,
             thoughts: None,
+            reasoned: Part::default(),
             source: Blocks::default(),
             blocks: Vec::new(),
             last_is_open: false,
@@ -108,6 +113,8 @@ impl Round {
             *self = Self::new(&self.id);
         }
         self.think(&news.reasoning, version);
+        let reasoned = round::reasoned(&self.reasoned_id(), &news.reasoned);
+        self.reasoned.set(reasoned, version);
         if !news.text.is_empty() {
             self.text.push_str(&news.text);
             self.source.push(&news.text);
@@ -170,9 +177,13 @@ impl Round {
             if thoughts.is_new(seen) {
                 let place = format!("{}-think", self.id);
                 patches.push(Patch::append(place, self.thoughts_html()));
-            } else if !thoughts.since(seen).is_empty() {
-                let text = markdown::escape(thoughts.since(seen));
-                patches.push(Patch::append(format!("{}-thoughts", self.id), text));
+            } else {
+                patches.extend(self.reasoned.news(&self.reasoned_id(), seen));
+                let more = thoughts.since(seen);
+                if !more.is_empty() {
+                    let place = format!("{}-thoughts", self.id);
+                    patches.push(Patch::append(place, markdown::escape(more)));
+                }
             }
         }
         for (n, block) in (0..).zip(&self.blocks) {
@@ -280,6 +291,7 @@ impl Round {
             None => String::new(),
             Some(thoughts) => render(&Thoughts {
                 id: &self.id,
+                summary: &self.reasoned.html,
                 text: thoughts.text(),
             }),
         }
@@ -305,6 +317,10 @@ impl Round {
 
     fn code_id(&self, n: usize) -> String {
         format!("{}-b{n}-code", self.id)
+    }
+
+    fn reasoned_id(&self) -> String {
+        format!("{}-reasoned", self.id)
     }
 
     fn note_id(&self) -> String {

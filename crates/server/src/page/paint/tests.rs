@@ -5,6 +5,7 @@ mod story;
 
 use chat::{
     event::{CancelBy, Event, Logged},
+    ids::TurnId,
     message::RoundEnd,
     outcome::{Outcome, TurnEnd},
 };
@@ -35,7 +36,7 @@ impl Stage {
     fn new() -> Self {
         Self {
             live: Live::new(&[]),
-            painted: Painted::new("turn".into()),
+            painted: Painted::new(placed()),
             page: Document::parse("<div id=\"turns\"></div>"),
             has: Has::Nothing,
             now: Instant::now(),
@@ -88,7 +89,13 @@ impl Stage {
     /// The page as somebody finds it who comes when all is over.
     fn history(&self) -> String {
         let transcript = self.live.look(|view| view.transcript.clone());
-        Painted::whole("turn".into(), transcript, &[]).html()
+        let row = TurnRow {
+            turn: "turn".into(),
+            parent: None,
+            siblings: siblings(),
+            transcript,
+        };
+        Painted::whole(row, &[]).html()
     }
 }
 
@@ -158,7 +165,7 @@ fn a_reader_who_comes_back_to_a_turn_read_from_its_log_misses_nothing() {
             })
             .collect();
         stage.live = Live::new(&log);
-        stage.painted = Painted::new("turn".into());
+        stage.painted = Painted::new(placed());
         stage.has = Has::Committed(u64::try_from(left).unwrap());
         stage.look();
         stage.assert_same();
@@ -353,6 +360,17 @@ fn stopping_and_a_log_that_cannot_be_written_are_said() {
     stage.live.stuck();
     stage.look_later();
     assert!(stage.page.html().contains("cannot save"));
+}
+
+fn siblings() -> Vec<TurnId> {
+    vec!["before".into(), "turn".into(), "after".into()]
+}
+
+fn placed() -> Placed {
+    Placed {
+        turn: "turn".into(),
+        siblings: siblings(),
+    }
 }
 
 fn targets(patches: &[Patch]) -> Vec<String> {

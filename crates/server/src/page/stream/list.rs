@@ -8,12 +8,18 @@ use store::{ConversationRow, StoreError};
 use super::{
     super::{
         needs::{self, NEEDS},
-        patch::Patch,
         sidebar::{self, CONVERSATIONS, Mark},
     },
-    Reader,
+    Reader, send_part,
 };
-use crate::{api, app::App, gate::Caller, live::Live};
+use crate::{app::App, gate::Caller, live::Live};
+
+/// What stands at the message box of a conversation that was deleted, perhaps in another tab.
+const GONE: &str = "<div id=\"gone\" class=\"trouble\" role=\"alert\"><p>This conversation was \
+                    deleted.</p><p><a href=\"/\">Begin a new chat</a></p></div>";
+
+/// The same place while the conversation is there.
+const THERE: &str = "<div id=\"gone\" role=\"alert\" hidden></div>";
 
 /// A conversation of the list, and its running turn.
 pub(super) struct ListRow {
@@ -35,7 +41,7 @@ impl Reader {
     /// Brings the list up to date, and the conversation, if a turn has begun or ended meanwhile.
     pub(super) async fn look_at_marks(&mut self) -> Result<(), StoreError> {
         let mut moved = false;
-        for row in &mut self.rows {
+        for row in self.rows.iter_mut().chain(&mut self.apart) {
             let Some(turn) = &row.row.open_turn else {
                 continue;
             };
@@ -60,27 +66,43 @@ impl Reader {
     pub(super) async fn look_at_list(&mut self) -> Result<(), StoreError> {
         let subject = &self.caller.person.subject;
         let store = &self.app.context.store;
-        let rows = store
-            .conversations(subject, None, api::CONVERSATIONS)
-            .await?;
+        let listed = self.wanted.read(store, subject).await?;
+        let apart = match &self.conversation {
+            Some(id) if listed.rows.iter().all(|row| row.id != *id) => {
+                store.conversation(subject, id).await?
+            }
+            Some(_) | None => None,
+        };
         let before = self.row().map(|row| row.row.updated_at);
-        self.rows = rows
-            .into_iter()
-            .map(|row| ListRow::new(&self.app, &self.caller, row))
-            .collect();
+        let new = |row| ListRow::new(&self.app, &self.caller, row);
+        self.rows = listed.rows.into_iter().map(new).collect();
+        self.rest = listed.rest;
+        self.apart = apart.map(|row| ListRow::new(&self.app, &self.caller, row));
         self.stale |= self.row().map(|row| row.row.updated_at) != before;
+        let off = self.row().map(|row| row.row.off.clone());
+        self.off = off.unwrap_or_default();
+        self.send_servers();
         self.send_list();
+        self.send_gone();
         Ok(())
+    }
+
+    /// Says that the conversation is no longer there, as long as that is so.
+    fn send_gone(&mut self) {
+        let is_gone = self.conversation.is_some() && self.row().is_none();
+        let html = if is_gone {
+            GONE.to_owned()
+        } else {
+            THERE.to_owned()
+        };
+        send_part(&mut self.ready, "gone", html, &mut self.sent.gone);
     }
 
     fn send_list(&mut self) {
         let rows: Vec<_> = self.rows.iter().map(|row| (&row.row, row.mark)).collect();
-        let html = sidebar::conversations(&rows, self.conversation.as_ref());
-        if html != self.list {
-            let patch = Patch::replace(CONVERSATIONS, html.clone());
-            self.ready.push_back(patch.frame());
-            self.list = html;
-        }
+        let current = self.conversation.as_ref();
+        let html = sidebar::conversations(&rows, current, &self.wanted, self.rest);
+        send_part(&mut self.ready, CONVERSATIONS, html, &mut self.sent.list);
         self.send_needs();
     }
 
@@ -91,11 +113,7 @@ impl Reader {
             row.map(|row| row.row.title.clone())
         };
         let html = needs::html(&self.app, &self.caller.person.subject, title);
-        if html != self.needs {
-            let patch = Patch::replace(NEEDS, html.clone());
-            self.ready.push_back(patch.frame());
-            self.needs = html;
-        }
+        send_part(&mut self.ready, NEEDS, html, &mut self.sent.needs);
     }
 
     /// Whether something happened in the conversation that the page does not follow.
@@ -104,17 +122,18 @@ impl Reader {
             return false;
         }
         let runs = |row: &ListRow| {
-            row.live
-                .as_ref()
-                .is_some_and(|live| !live.look(|view| view.closed))
+            let live = row.live.as_ref();
+            let is_elsewhere = row.row.open_turn == self.elsewhere;
+            !is_elsewhere && live.is_some_and(|live| !live.look(|view| view.closed))
         };
         self.stale || self.row().is_some_and(runs)
     }
 
     /// The conversation in the list.
-    fn row(&self) -> Option<&ListRow> {
+    pub(super) fn row(&self) -> Option<&ListRow> {
         let id = self.conversation.as_ref()?;
-        self.rows.iter().find(|row| row.row.id == *id)
+        let mut rows = self.rows.iter().chain(&self.apart);
+        rows.find(|row| row.row.id == *id)
     }
 }
 

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use chat::ids::{ConversationId, TurnId};
-use store::{StoreError, TurnRow};
+use store::{StoreError, TurnRow, Window};
 
 use super::{
     super::{
+        history::{self, EARLIER, PAGE_TURNS},
         paint::{Has, Painted, Painter},
         patch::Patch,
-        turn::TURNS,
+        turn::{Placed, TURNS},
     },
     Following, Position, Reader,
 };
@@ -27,19 +28,27 @@ impl Reader {
             return Ok(());
         }
         let subject = &self.caller.person.subject;
-        let turns = self.app.context.store.turns(subject, &conversation).await?;
-        let turns = turns.unwrap_or_default();
+        let store = &self.app.context.store;
+        let window = match &self.through {
+            Some(turn) => Window::Through(turn),
+            None => Window::Newest,
+        };
+        let turns = store.window(subject, &conversation, window, PAGE_TURNS);
+        let turns = turns.await?.unwrap_or_default();
+        let open = self.row().and_then(|row| row.row.open_turn.as_ref());
+        let is_elsewhere = |open: &&TurnId| turns.iter().all(|row| row.turn != **open);
+        self.elsewhere = open.filter(is_elsewhere).cloned();
         let known = self.position.as_ref().and_then(|position| {
             let index = turns.iter().position(|row| row.turn == position.turn)?;
             Some((index, position.seq))
         });
         let Some((index, seq)) = known else {
-            self.reset(turns);
+            self.reset(&conversation, turns);
             return Ok(());
         };
         let mut turns = turns.into_iter().skip(index);
         if let Some(row) = turns.next() {
-            self.go_on(row.turn, seq).await?;
+            self.go_on(Placed::of(&row), seq).await?;
         }
         for row in turns {
             self.add(row);
@@ -71,12 +80,29 @@ impl Reader {
         Ok(is_last && last.seq == position.seq)
     }
 
-    /// The page shows nothing that we know: it gets everything anew.
-    fn reset(&mut self, turns: Vec<TurnRow>) {
-        let empty = format!("<div id=\"{TURNS}\" class=\"turns\"></div>");
+    /// The page shows nothing that we know, or another branch: it gets everything anew, and at
+    /// once, so that nobody sees it empty.
+    fn reset(&mut self, conversation: &ConversationId, mut turns: Vec<TurnRow>) {
+        let earlier = history::earlier(conversation, &turns, false);
         self.ready
-            .push_back(Patch::replace(TURNS, empty).reset_frame());
-        for row in turns {
+            .push_back(Patch::replace(EARLIER, earlier).frame());
+        let running = turns.pop_if(|last| last.transcript.is_open());
+        let last = turns
+            .last()
+            .map(|row| (row.turn.clone(), row.transcript.seq));
+        self.position = last.map(|(turn, seq)| Position { turn, seq });
+        let known = self.servers.all();
+        let turns: String = turns
+            .into_iter()
+            .map(|row| Painted::whole(row, &known).html())
+            .collect();
+        let whole = format!("<div id=\"{TURNS}\" class=\"turns\">{turns}</div>");
+        let frame = Patch::replace(TURNS, whole).reset_frame();
+        self.ready.push_back(match &self.position {
+            Some(position) => frame.id(super::super::position(&position.turn, position.seq)),
+            None => frame,
+        });
+        if let Some(row) = running {
             self.add(row);
         }
     }
@@ -87,24 +113,24 @@ impl Reader {
             seq: row.transcript.seq,
             turn: row.turn.clone(),
         });
-        if let Some(painter) = self.running(&row.turn) {
+        if let Some(painter) = self.running(Placed::of(&row)) {
             self.begin_following(painter, Has::Nothing);
         } else {
-            let painted = Painted::whole(row.turn, row.transcript, &self.servers.all());
+            let painted = Painted::whole(row, &self.servers.all());
             self.send(painted.news(Has::Nothing));
         }
     }
 
     /// Sends what of a turn came after `seq`.
-    async fn go_on(&mut self, turn: TurnId, seq: u64) -> Result<(), StoreError> {
-        if let Some(painter) = self.running(&turn) {
+    async fn go_on(&mut self, placed: Placed, seq: u64) -> Result<(), StoreError> {
+        if let Some(painter) = self.running(placed.clone()) {
             self.begin_following(painter, Has::Committed(seq));
             return Ok(());
         }
         let subject = &self.caller.person.subject;
-        let log = self.app.context.store.log(subject, &turn, 0).await?;
+        let log = self.app.context.store.log(subject, &placed.turn, 0).await?;
         let live = Arc::new(Live::new(&log.unwrap_or_default()));
-        let painter = Painter::new(turn, live, Arc::clone(&self.servers));
+        let painter = Painter::new(placed, live, Arc::clone(&self.servers));
         let update = painter.update(Has::Committed(seq));
         if let Some(position) = &mut self.position {
             position.seq = update.seq;
@@ -115,12 +141,13 @@ impl Reader {
         Ok(())
     }
 
-    fn running(&self, turn: &TurnId) -> Option<Arc<Painter>> {
-        let running = self.app.turns.find(&self.caller.person.subject, turn)?;
+    fn running(&self, placed: Placed) -> Option<Arc<Painter>> {
+        let subject = &self.caller.person.subject;
+        let running = self.app.turns.find(subject, &placed.turn)?;
         let painter = self
             .app
             .page
-            .painter(turn, &running.live, || Arc::clone(&self.servers));
+            .painter(placed, &running.live, || Arc::clone(&self.servers));
         Some(painter)
     }
 

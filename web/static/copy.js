@@ -1,0 +1,52 @@
+// Copies code, and answers as the Markdown they were written in.
+
+import { get } from './api.js';
+
+// How long a button says that it has copied.
+const COPIED_MS = 2_000;
+
+export function copyCode(button) {
+  return copy(button, async () => button.closest('.code').querySelector('code').textContent);
+}
+
+export function copyAnswer(button) {
+  return copy(button, async () => {
+    const { transcript } = await get(`/api/turns/${button.closest('.turn').dataset.turn}`);
+    const texts = transcript.items.map((item) => item.text ?? '').filter((text) => text.trim() !== '');
+    return texts.join('\n\n');
+  });
+}
+
+async function copy(button, read) {
+  const words = button.textContent;
+  let said = 'Copied';
+  try {
+    await write(await read());
+  } catch (error) {
+    console.warn('not copied', error);
+    said = 'Not copied';
+  }
+  document.getElementById('announcer').textContent = `${said}.`;
+  button.textContent = said;
+  button.disabled = true;
+  setTimeout(() => {
+    button.textContent = words;
+    button.disabled = false;
+  }, COPIED_MS);
+}
+
+async function write(text) {
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(text);
+    return;
+  }
+  // A page that came over plain HTTP has no clipboard.
+  const box = document.createElement('textarea');
+  box.value = text;
+  box.className = 'hidden';
+  document.body.append(box);
+  box.select();
+  const copied = document.execCommand('copy');
+  box.remove();
+  if (!copied) throw new Error('the browser refused');
+}
