@@ -2,6 +2,7 @@
 
 pub(crate) mod conversations;
 pub(crate) mod events;
+pub(crate) mod openapi;
 pub(crate) mod servers;
 pub(crate) mod traffic;
 

@@ -30,6 +30,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/api/events", get(page::stream::events))
         // Who, with which servers.
         .route("/api/session", get(api::session))
+        .route("/api/openapi.json", get(api::openapi::document))
         .route(
             "/api/servers",
             get(api::servers::all).post(api::servers::try_all),

@@ -31,9 +31,12 @@ use crate::{
 /// What nobody else's page, answer or error may hold.
 const SECRET: &str = "9f1c7f2e-ledger";
 /// The routes that name nothing of anybody's: everybody gets their own there.
-const OWN: [&str; 13] = [
+const OWN: [&str; 16] = [
     "GET /",
     "GET /connected",
+    "GET /traffic",
+    "GET /api/traffic",
+    "GET /api/openapi.json",
     "GET /static/{version}/{name}",
     "GET /api/events",
     "GET /api/session",
