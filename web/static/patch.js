@@ -1,6 +1,8 @@
 // Puts HTML that the server rendered into the page, and keeps what the reader has there: open
 // details, the focus, and text that was typed.
 
+import { moveProgress } from './progress.js';
+
 // Applies {op, target, html}.
 export function apply({ op, target, html }) {
   const place = document.getElementById(target);
@@ -30,6 +32,7 @@ function only(node) {
 }
 
 function swap(old, fragment) {
+  if (moveProgress(old, fragment)) return;
   keepDetails(old, fragment);
   keepTyped(old, fragment);
   const focused = focusIn(old);

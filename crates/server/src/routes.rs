@@ -26,6 +26,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/traffic/{turn}", get(page::traffic::turn))
         .route("/traffic/{turn}/{exchange}", get(page::traffic::exchange))
         .route("/traffic/{turn}/calls/{call}", get(page::traffic::call))
+        .route("/calls/{turn}/{call}", get(page::result::page))
         .route("/static/{version}/{name}", get(page::assets::asset))
         .route("/api/events", get(page::stream::events))
         // Who, with which servers.
@@ -59,6 +60,10 @@ pub fn router(app: Arc<App>) -> Router {
         .route(
             "/api/turns/{turn}/calls/{call}/result",
             get(api::call_result),
+        )
+        .route(
+            "/api/turns/{turn}/calls/{call}/content/{block}",
+            get(page::result::content),
         )
         // Traffic.
         .route("/api/traffic", get(api::traffic::turns))

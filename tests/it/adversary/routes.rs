@@ -56,6 +56,7 @@ impl Route {
             .replace("{turn}", ids.turn.as_str())
             .replace("{question}", &ids.question.to_string())
             .replace("{call}", &ids.call.to_string())
+            .replace("{block}", "0")
             // Somebody's turn has none of that id: `traffic_api` tries those it has.
             .replace("{exchange}", "0199aaaa-0000-7000-8000-000000000000")
             .replace("{side}", "request")

@@ -1,15 +1,20 @@
 //! A call as HTML: one card in its place.
 
+mod arguments;
+mod failed;
+mod status;
+
 use askama::Template;
 use chat::{
-    event::{Answer, ParkReason, Progress},
-    failure::{Failure, Layer},
+    event::{Answer, ParkReason, Progress, ServerState},
+    failure::Failure,
     ids::{QuestionId, TurnId},
     outcome::Outcome,
     shape::ShapeStep,
     transcript::{CallItem, CallState},
 };
 
+use self::{arguments::glance, failed::failure, status::Status};
 use super::{
     render,
     round::seconds,
@@ -18,11 +23,10 @@ use super::{
 };
 use crate::servers::Known;
 
-/// Characters of the arguments that the card's one line shows.
-const GLANCE_CHARS: usize = 90;
+pub(super) use arguments::Arguments;
 
-/// Characters of a failure on the card: its details have it whole.
-const FAILURE_CHARS: usize = 400;
+/// A result of so many images is opened at once: they are what was asked for.
+const OPENED_IMAGES: std::ops::RangeInclusive<usize> = 1..=4;
 
 /// The state of a call whose end nobody saw.
 const UNKNOWN: CallState = CallState::Finished {
@@ -41,19 +45,29 @@ struct Card<'a> {
     untitled: Option<String>,
     function: String,
     glance: String,
-    arguments: String,
+    arguments: Arguments,
     status: Status,
+    /// What came back.
+    came: Option<String>,
     duration: Option<String>,
     progress: String,
     waits: Option<Waits>,
     question: Option<QuestionId>,
     denied_because: Option<String>,
-    finished: bool,
-    shown: &'a str,
-    steps: Vec<String>,
+    told: Option<Told<'a>>,
     failure: Option<Failure>,
     has_result: bool,
+    /// The details begin open.
+    opened: bool,
+    /// The account that would have been needed.
+    connect: Option<Connect>,
     again: Option<String>,
+}
+
+/// What the model was shown of a finished call.
+struct Told<'a> {
+    shown: &'a str,
+    steps: Vec<String>,
 }
 
 /// What a parked call waits for.
@@ -65,19 +79,13 @@ struct Waits {
     request_id: Option<String>,
 }
 
-/// How a call stands, in a word.
-#[derive(Clone, Copy)]
-struct Status {
-    kind: &'static str,
-    symbol: &'static str,
-    word: &'static str,
-}
-
 #[derive(Template)]
 #[template(path = "call_progress.html")]
 struct Bar<'a> {
     id: &'a str,
     progress: Option<&'a Progress>,
+    /// Of what there is to do, if that is known.
+    percent: Option<String>,
 }
 
 /// A notice among the items of a turn.
@@ -94,7 +102,7 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, servers: &[Known]) 
         Some(target) => (visible(&target.server), visible(&target.tool)),
         None => (String::new(), visible(&item.function)),
     };
-    let arguments = visible(&pretty(&item.arguments));
+    let arguments = Arguments::of(&item.arguments);
     let (question, finished) = match item.state {
         CallState::Asking { question } => (Some(question), false),
         CallState::Requested | CallState::Running | CallState::Parked { .. } => (None, false),
@@ -107,23 +115,28 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, servers: &[Known]) 
         id,
         turn,
         call: item.call.0,
-        title: title(item, servers).map_or(tool, |title| visible(&title)),
+        title: titled(item, servers).map_or(tool, |title| visible(&title)),
         untitled: untitled(item, servers),
         waits: waits(item, servers),
         server,
         function: visible(&item.function),
         glance: glance(&item.arguments),
-        status: status(item.state),
+        status: status::status(item.state),
+        came: status::came(&item.facts).filter(|_| is_ok(item.state)),
         duration: ran.map(|(from, to)| duration(u64::try_from(to - from).unwrap_or_default())),
         progress: progress(id, item.state, item.progress.as_ref()),
         question,
         denied_because: denied_because(item.answer.as_ref()),
-        finished,
-        shown: &item.shown,
-        steps: item.steps.iter().map(step).collect(),
+        told: finished.then(|| Told {
+            shown: &item.shown,
+            steps: item.steps.iter().map(step).collect(),
+        }),
         failure: failure(item),
         has_result: has_result(item.state),
-        again: again(item, &arguments),
+        opened: question.is_some()
+            || is_ok(item.state) && OPENED_IMAGES.contains(&item.facts.images),
+        connect: missing(item, servers),
+        again: again(item, &arguments.json),
         arguments,
     })
 }
@@ -133,6 +146,7 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, servers: &[Known]) 
 pub(super) fn progress(card: &str, state: CallState, progress: Option<&Progress>) -> String {
     render(&Bar {
         id: &progress_element(card),
+        percent: progress.and_then(percent),
         progress: progress.filter(|_| state == CallState::Running),
     })
 }
@@ -142,7 +156,21 @@ pub(super) fn progress_element(card: &str) -> String {
     format!("{card}-progress")
 }
 
-fn title(item: &CallItem, servers: &[Known]) -> Option<String> {
+/// What a call is called, for people.
+pub(super) fn title(item: &CallItem, servers: &[Known]) -> String {
+    let tool = item.target.as_ref().map_or(&item.function, |it| &it.tool);
+    let title = titled(item, servers);
+    visible(title.as_ref().unwrap_or(tool))
+}
+
+/// How much of the work is done; none if nobody knows how much there is.
+fn percent(progress: &Progress) -> Option<String> {
+    let total = progress.total.filter(|total| *total > 0.0)?;
+    let percent = (progress.progress / total * 100.0).clamp(0.0, 100.0);
+    Some(format!("{percent:.0} %"))
+}
+
+fn titled(item: &CallItem, servers: &[Known]) -> Option<String> {
     let catalog = server(item, servers)?.catalog.as_ref()?;
     let target = item.target.as_ref()?;
     let tool = catalog.tools.iter().find(|tool| tool.name == target.tool)?;
@@ -186,75 +214,22 @@ fn waits(item: &CallItem, servers: &[Known]) -> Option<Waits> {
     })
 }
 
-fn status(state: CallState) -> Status {
-    let (kind, symbol, word) = match state {
-        CallState::Requested => ("waits", "○", "Next"),
-        CallState::Asking { .. } => ("asks", "?", "Needs your approval"),
-        CallState::Running => ("runs", "●", "Running"),
-        CallState::Parked {
-            reason: ParkReason::StaleToken,
-        } => ("waits", "○", "Waiting for a fresh token"),
-        CallState::Parked {
-            reason: ParkReason::NeedsConnect,
-        } => ("connect", "◐", "Waiting until your account is connected"),
-        CallState::Finished { outcome } => outcome_words(outcome),
+/// The way to connect the account that a call lacked, as long as it is lacking.
+fn missing(item: &CallItem, servers: &[Known]) -> Option<Connect> {
+    let lacked = CallState::Finished {
+        outcome: Outcome::NeedsConnect,
     };
-    Status { kind, symbol, word }
+    let known = server(item, servers).filter(|_| item.state == lacked)?;
+    (known.state == ServerState::NeedsConnect)
+        .then(|| Connect::of(known))
+        .flatten()
 }
 
-fn outcome_words(outcome: Outcome) -> (&'static str, &'static str, &'static str) {
-    match outcome {
-        Outcome::Ok => ("ok", "✓", "Done"),
-        Outcome::ToolError => ("failed", "✗", "The tool failed"),
-        Outcome::InvalidArguments => ("failed", "✗", "Not run: invalid arguments"),
-        Outcome::UnknownFunction => ("failed", "✗", "Not run: no such function"),
-        Outcome::DeniedByUser => ("stopped", "⊘", "Denied by you"),
-        Outcome::ApprovalRequired => ("failed", "✗", "Not run: approval needed"),
-        Outcome::DeniedByPolicy => ("failed", "⊘", "Denied by policy"),
-        Outcome::Timeout => ("failed", "✗", "Timed out"),
-        Outcome::Cancelled => ("stopped", "■", "Stopped"),
-        Outcome::TokenExpired => ("failed", "✗", "Not run: session token expired"),
-        Outcome::NeedsConnect => ("failed", "✗", "Not run: account not connected"),
-        Outcome::Unavailable => ("failed", "✗", "Not run: server not available"),
-        Outcome::ProtocolError => ("failed", "✗", "The server's answer is not MCP"),
-        Outcome::Limit => ("failed", "✗", "Ended by a limit"),
-        Outcome::Unknown => ("unknown", "?", "Unknown: it may or may not have run"),
-    }
-}
-
-/// What went wrong with a call, in words for its user.
-fn failure(item: &CallItem) -> Option<Failure> {
-    let CallState::Finished { outcome } = item.state else {
-        return None;
+fn is_ok(state: CallState) -> bool {
+    let ok = CallState::Finished {
+        outcome: Outcome::Ok,
     };
-    let (layer, advice) = match outcome {
-        Outcome::Ok | Outcome::DeniedByUser | Outcome::Cancelled => return None,
-        Outcome::ToolError | Outcome::ProtocolError => (
-            Layer::Server,
-            "Nothing to do: the model was told, and can try another way.",
-        ),
-        Outcome::InvalidArguments | Outcome::UnknownFunction => (
-            Layer::Model,
-            "Nothing to do: the model was told, and can correct itself.",
-        ),
-        Outcome::DeniedByPolicy | Outcome::TokenExpired => (Layer::Pomerium, ""),
-        Outcome::NeedsConnect | Outcome::Timeout | Outcome::Unavailable => (Layer::Server, ""),
-        Outcome::Limit | Outcome::ApprovalRequired => (Layer::Toolgate, ""),
-        Outcome::Unknown => (
-            Layer::Toolgate,
-            "Check whether it had its effect before you run it again.",
-        ),
-    };
-    let known = item.failure.clone();
-    let mut failure = known.unwrap_or_else(|| Failure::new(layer, item.shown.as_str(), ""));
-    if failure.advice.is_empty() {
-        advice.clone_into(&mut failure.advice);
-    }
-    if let Some((end, _)) = failure.message.char_indices().nth(FAILURE_CHARS) {
-        failure.message.truncate(end);
-        failure.message.push('…');
-    }
-    Some(failure)
+    state == ok
 }
 
 /// Whether a result of the server's is stored.
@@ -310,39 +285,4 @@ fn again(item: &CallItem, arguments: &str) -> Option<String> {
             item.function
         )
     })
-}
-
-/// The arguments as people read them; as they stand when they are no JSON.
-fn pretty(arguments: &str) -> String {
-    let value = serde_json::from_str::<serde_json::Value>(arguments);
-    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
-    pretty.unwrap_or_else(|_| arguments.to_owned())
-}
-
-/// The arguments on one short line: an object's only text by itself.
-fn glance(arguments: &str) -> String {
-    let value = serde_json::from_str::<serde_json::Value>(arguments).unwrap_or_default();
-    let only = value.as_object().filter(|object| object.len() == 1);
-    let text = only.and_then(|object| object.values().next()?.as_str().map(str::to_owned));
-    let text = text.unwrap_or_else(|| match &value {
-        serde_json::Value::Object(object) if object.is_empty() => String::new(),
-        serde_json::Value::Null
-        | serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::String(_)
-        | serde_json::Value::Array(_)
-        | serde_json::Value::Object(_) => arguments.to_owned(),
-    });
-    let mut line = String::new();
-    for word in text.split_whitespace() {
-        if line.chars().count() > GLANCE_CHARS {
-            line.push('…');
-            break;
-        }
-        if !line.is_empty() {
-            line.push(' ');
-        }
-        line.extend(word.chars().take(GLANCE_CHARS));
-    }
-    visible(&line)
 }

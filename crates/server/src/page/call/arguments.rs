@@ -1,0 +1,123 @@
+//! The arguments of a call, for people.
+
+use askama::Template;
+use serde_json::Value;
+
+use super::super::visible;
+
+/// Characters of the arguments that the card's one line shows.
+const GLANCE_CHARS: usize = 90;
+
+/// Arguments that are shown by name: more are read as JSON.
+const FIELDS: usize = 24;
+
+/// The arguments of a call.
+#[derive(Template)]
+#[template(path = "call_arguments.html")]
+pub(in super::super) struct Arguments {
+    said: Said,
+    /// All of them as JSON; as they stand when they are none.
+    pub(super) json: String,
+}
+
+/// What the arguments say.
+enum Said {
+    /// There are none.
+    Nothing,
+    /// One text, such as a query.
+    Text {
+        language: &'static str,
+        text: String,
+    },
+    /// Each by its name.
+    Fields(Vec<Field>),
+    /// No JSON object, or one that is too large to be read by name.
+    Json,
+}
+
+struct Field {
+    name: String,
+    value: String,
+    /// It is on lines of its own.
+    is_long: bool,
+}
+
+impl Arguments {
+    /// The arguments as the model wrote them.
+    pub(in super::super) fn of(arguments: &str) -> Self {
+        let value = serde_json::from_str::<Value>(arguments);
+        Self {
+            said: value.as_ref().map_or(Said::Json, said),
+            json: visible(&pretty(arguments)),
+        }
+    }
+}
+
+fn said(arguments: &Value) -> Said {
+    let Some(fields) = arguments.as_object() else {
+        return Said::Json;
+    };
+    let mut entries = fields.iter();
+    match (entries.next(), fields.len()) {
+        (None, _) => Said::Nothing,
+        (Some((name, Value::String(text))), 1) => Said::Text {
+            language: match name.as_str() {
+                "sql" | "query" | "statement" => "language-sql",
+                _ => "",
+            },
+            text: visible(text),
+        },
+        (Some(_), 1..=FIELDS) => Said::Fields(fields.iter().map(field).collect()),
+        (Some(_), _) => Said::Json,
+    }
+}
+
+fn field((name, value): (&String, &Value)) -> Field {
+    let value = match value {
+        Value::String(text) => text.clone(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(_) | Value::Object(_) => {
+            serde_json::to_string_pretty(value).unwrap_or_default()
+        }
+    };
+    Field {
+        name: visible(name),
+        is_long: value.contains('\n') || value.len() > GLANCE_CHARS,
+        value: visible(&value),
+    }
+}
+
+/// The arguments as people read them; as they stand when they are no JSON.
+fn pretty(arguments: &str) -> String {
+    let value = serde_json::from_str::<serde_json::Value>(arguments);
+    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
+    pretty.unwrap_or_else(|_| arguments.to_owned())
+}
+
+/// The arguments on one short line: an object's only text by itself.
+pub(super) fn glance(arguments: &str) -> String {
+    let value = serde_json::from_str::<serde_json::Value>(arguments).unwrap_or_default();
+    let only = value.as_object().filter(|object| object.len() == 1);
+    let text = only.and_then(|object| object.values().next()?.as_str().map(str::to_owned));
+    let text = text.unwrap_or_else(|| match &value {
+        serde_json::Value::Object(object) if object.is_empty() => String::new(),
+        serde_json::Value::Null
+        | serde_json::Value::Bool(_)
+        | serde_json::Value::Number(_)
+        | serde_json::Value::String(_)
+        | serde_json::Value::Array(_)
+        | serde_json::Value::Object(_) => arguments.to_owned(),
+    });
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if line.chars().count() > GLANCE_CHARS {
+            line.push('…');
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(GLANCE_CHARS));
+    }
+    visible(&line)
+}

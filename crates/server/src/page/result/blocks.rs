@@ -1,0 +1,278 @@
+//! The content blocks of a result (MCP `ContentBlock`) for people.
+
+use chat::shape::table::Table;
+use serde_json::Value;
+use url::Url;
+
+use super::{
+    super::visible,
+    asked::Of,
+    file::{self, Shown},
+    rows::shorten,
+};
+
+/// Content blocks that are shown: all of them are in the JSON.
+const BLOCKS: usize = 100;
+
+/// Characters of a text that are shown: the rest is in its file.
+const TEXT_CHARS: usize = 20_000;
+
+/// Characters of a name, a description or a URI.
+const LINE_CHARS: usize = 500;
+
+/// A content block.
+pub(super) enum Block {
+    Text(Text),
+    Image(Media),
+    Sound(Media),
+    File(Download),
+    Link(Link),
+    /// Of a kind that nobody knows here.
+    Odd {
+        kind: String,
+    },
+}
+
+/// Some text.
+pub(super) struct Text {
+    pub(super) text: String,
+    pub(super) size: String,
+    /// The same is shown as a table or as structured content.
+    pub(super) is_repeated: bool,
+    /// The file that has all of it, when this has not.
+    pub(super) whole: Option<String>,
+}
+
+/// What the browser shows.
+pub(super) struct Media {
+    pub(super) link: String,
+    pub(super) name: String,
+    pub(super) size: String,
+}
+
+/// What can only be saved.
+pub(super) struct Download {
+    pub(super) link: String,
+    pub(super) name: String,
+    pub(super) uri: String,
+    pub(super) kind: String,
+    pub(super) size: String,
+    /// The beginning of it, when it is text.
+    pub(super) text: Option<String>,
+}
+
+/// Something the server can be asked for (MCP `ResourceLink`).
+pub(super) struct Link {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) uri: String,
+    pub(super) kind: String,
+    pub(super) size: String,
+    /// Where it leads, and on which host, when a browser can go there.
+    pub(super) web: Option<(String, String)>,
+}
+
+/// The blocks of a result, and how many are left out.
+pub(super) fn blocks(of: Of<'_>, raw: &Value, tables: &[Table<'_>]) -> (Vec<Block>, usize) {
+    let all = raw.get("content").and_then(Value::as_array);
+    let all = all.map(Vec::as_slice).unwrap_or_default();
+    let structured = raw.get("structuredContent").is_some_and(|it| !it.is_null());
+    let mut images = 0;
+    let mut made = Vec::new();
+    for (number, block) in all.iter().enumerate().take(BLOCKS) {
+        let is_table = tables.iter().any(|table| table.block == Some(number));
+        made.push(match string(block, "type") {
+            "text" => text(of, number, string(block, "text"), structured || is_table),
+            "image" | "audio" => media(of, number, block, &mut images),
+            "resource" => resource(of, number, block.get("resource").unwrap_or(&Value::Null)),
+            "resource_link" => link(block),
+            kind => Block::Odd {
+                kind: shorten(kind, LINE_CHARS),
+            },
+        });
+    }
+    (made, all.len().saturating_sub(BLOCKS))
+}
+
+fn text(of: Of<'_>, number: usize, text: &str, is_repeated: bool) -> Block {
+    Block::Text(Text {
+        text: shorten(text, TEXT_CHARS),
+        size: size(text.len()),
+        is_repeated,
+        whole: is_long(text).then(|| of.file(number)),
+    })
+}
+
+fn media(of: Of<'_>, number: usize, block: &Value, images: &mut usize) -> Block {
+    let data = string(block, "data");
+    let (link, size) = (of.file(number), size(file::size_of_base64(data)));
+    let is_image = string(block, "type") == "image";
+    match file::sniff_base64(data) {
+        Some(Shown::Image(mime)) if is_image => {
+            *images += 1;
+            let name = format!("Image {images} of the result, {mime}");
+            Block::Image(Media { link, name, size })
+        }
+        Some(Shown::Sound(mime)) if !is_image => {
+            let name = format!("Sound of the result, {mime}");
+            Block::Sound(Media { link, name, size })
+        }
+        Some(_) | None => Block::File(Download {
+            link,
+            name: if is_image { "Image" } else { "Sound" }.to_owned(),
+            uri: String::new(),
+            kind: shorten(string(block, "mimeType"), LINE_CHARS),
+            size,
+            text: None,
+        }),
+    }
+}
+
+/// An embedded resource (MCP `TextResourceContents` or `BlobResourceContents`).
+fn resource(of: Of<'_>, number: usize, resource: &Value) -> Block {
+    let text = resource.get("text").and_then(Value::as_str);
+    let blob = string(resource, "blob");
+    let uri = string(resource, "uri");
+    if let (None, Some(Shown::Image(mime))) = (text, file::sniff_base64(blob)) {
+        let name = file::name(uri).unwrap_or_else(|| "Image".to_owned());
+        return Block::Image(Media {
+            link: of.file(number),
+            name: format!("{}, {mime}", visible(&name)),
+            size: size(file::size_of_base64(blob)),
+        });
+    }
+    let bytes = text.map_or_else(|| file::size_of_base64(blob), str::len);
+    Block::File(Download {
+        link: of.file(number),
+        name: visible(&file::name(uri).unwrap_or_else(|| "Embedded resource".to_owned())),
+        uri: shorten(uri, LINE_CHARS),
+        kind: shorten(string(resource, "mimeType"), LINE_CHARS),
+        size: size(bytes),
+        text: text.map(|text| shorten(text, TEXT_CHARS)),
+    })
+}
+
+fn link(block: &Value) -> Block {
+    let (uri, name) = (string(block, "uri"), string(block, "name"));
+    let title = string(block, "title");
+    let named = if title.is_empty() { name } else { title };
+    let named = if named.is_empty() { uri } else { named };
+    let bytes = block.get("size").and_then(Value::as_u64);
+    Block::Link(Link {
+        name: shorten(named, LINE_CHARS),
+        description: shorten(string(block, "description"), LINE_CHARS),
+        uri: shorten(uri, LINE_CHARS),
+        kind: shorten(string(block, "mimeType"), LINE_CHARS),
+        size: bytes.map_or(String::new(), |bytes| {
+            size(usize::try_from(bytes).unwrap_or(usize::MAX))
+        }),
+        web: web(uri),
+    })
+}
+
+/// An address that a browser may be sent to.
+fn web(uri: &str) -> Option<(String, String)> {
+    let url = Url::parse(uri).ok()?;
+    let host = url.host_str()?.to_owned();
+    matches!(url.scheme(), "http" | "https").then(|| (url.to_string(), host))
+}
+
+fn is_long(text: &str) -> bool {
+    text.char_indices().nth(TEXT_CHARS).is_some()
+}
+
+fn string<'a>(holder: &'a Value, field: &str) -> &'a str {
+    let field = holder.get(field).and_then(Value::as_str);
+    field.unwrap_or_default()
+}
+
+/// A number of bytes for people, in decimal units.
+pub(in super::super) fn size(bytes: usize) -> String {
+    match bytes {
+        1 => "1 byte".to_owned(),
+        0..1_000 => format!("{bytes} bytes"),
+        1_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
+        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat::ids::{CallId, TurnId};
+    use serde_json::json;
+
+    use super::*;
+
+    fn made(block: Value) -> Block {
+        let turn = TurnId::from("t");
+        let of = Of {
+            turn: &turn,
+            call: CallId(1),
+        };
+        let (mut blocks, _) = blocks(of, &json!({ "content": [block] }), &[]);
+        blocks.pop().unwrap()
+    }
+
+    #[test]
+    fn only_web_addresses_become_links() {
+        for (uri, expected) in [
+            ("javascript:alert(1)", None),
+            ("file:///etc/passwd", None),
+            ("data:text/html,x", None),
+            ("notes://ana/1", None),
+            ("//evil.example", None),
+            ("", None),
+            ("HTTPS://bank.example@evil.example/x", Some("evil.example")),
+        ] {
+            let Block::Link(link) = made(json!({ "type": "resource_link", "uri": uri })) else {
+                panic!("{uri}")
+            };
+            assert_eq!(
+                link.web.as_ref().map(|(_, host)| host.as_str()),
+                expected,
+                "{uri}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_no_picture_is_a_file() {
+        for block in [
+            json!({ "type": "image", "data": "PHN2Zz4=", "mimeType": "image/svg+xml" }),
+            json!({ "type": "image", "data": 3 }),
+            json!({ "type": "audio", "data": "R0lGODlh" }),
+            json!({ "type": "resource" }),
+            json!({ "type": "resource", "resource": { "uri": "a:b", "blob": "PGh0bWw+" } }),
+        ] {
+            assert!(matches!(made(block.clone()), Block::File(_)), "{block}");
+        }
+        let gif = made(json!({ "type": "image", "data": "R0lGODlh" }));
+        assert!(matches!(gif, Block::Image(_)));
+        assert!(matches!(
+            made(json!({ "type": "hologram" })),
+            Block::Odd { .. }
+        ));
+        assert!(matches!(made(json!(7)), Block::Odd { .. }));
+    }
+
+    #[test]
+    fn a_long_text_is_cut_and_its_file_has_all() {
+        let Block::Text(text) = made(json!({ "type": "text", "text": "ä".repeat(30_000) })) else {
+            panic!("no text")
+        };
+        assert_eq!(text.text.chars().count(), TEXT_CHARS + 1);
+        assert_eq!(
+            text.whole.as_deref(),
+            Some("/api/turns/t/calls/1/content/0")
+        );
+        assert_eq!(text.size, "60.0 kB");
+        let turn = TurnId::from("t");
+        let of = Of {
+            turn: &turn,
+            call: CallId(1),
+        };
+        let many = json!({ "content": vec![json!({ "type": "text" }); 250] });
+        let (shown, left_out) = blocks(of, &many, &[]);
+        assert_eq!((shown.len(), left_out), (BLOCKS, 150));
+    }
+}

@@ -1,0 +1,122 @@
+//! Dates as results have them: what of ISO 8601 servers and databases write.
+
+/// When something is, in days since 1970-01-01.
+///
+/// Read are a year, a month, a day and a time of that day, in UTC unless it says otherwise:
+/// `2024`, `2024-05`, `2024-05-17`, `2024-05-17 10:30`, `2024-05-17T10:30:05.5+02:00`.
+pub(super) fn days(text: &str) -> Option<f64> {
+    let (date, time) = match text.split_once(['T', ' ']) {
+        Some((date, time)) => (date, Some(time)),
+        None => (text, None),
+    };
+    let mut parts = date.split('-');
+    let year = part(parts.next()?, 4, 0..=9999)?;
+    let month = parts.next().map(|text| part(text, 2, 1..=12));
+    let day = parts.next().map(|text| part(text, 2, 1..=31));
+    if parts.next().is_some() || (time.is_some() && day.is_none()) {
+        return None;
+    }
+    let (month, day) = (unless_wrong(month)?, unless_wrong(day)?);
+    let date = civil(year, month, day);
+    Some(f64::from(date) + time.map_or(Some(0.0), fraction)?)
+}
+
+/// A part that is missing counts as the first.
+fn unless_wrong(part: Option<Option<i32>>) -> Option<i32> {
+    part.unwrap_or(Some(1))
+}
+
+fn part(text: &str, digits: usize, range: std::ops::RangeInclusive<i32>) -> Option<i32> {
+    let plain = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|_| plain)?;
+    range.contains(&number).then_some(number)
+}
+
+/// Days from 1970-01-01 to a day of the Gregorian calendar
+/// (<https://howardhinnant.github.io/date_algorithms.html>).
+fn civil(year: i32, month: i32, day: i32) -> i32 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+/// How much of the day has gone at a time of it.
+fn fraction(time: &str) -> Option<f64> {
+    let (clock, offset) = match time.find(['Z', '+', '-']) {
+        Some(at) => time.split_at(at),
+        None => (time, ""),
+    };
+    let mut parts = clock.splitn(3, ':');
+    let hours = part(parts.next()?, 2, 0..=24)?;
+    let minutes = part(parts.next()?, 2, 0..=59)?;
+    let seconds = match parts.next() {
+        Some(text) if text.starts_with(|first: char| first.is_ascii_digit()) => {
+            text.parse::<f64>().ok().filter(|it| *it < 61.0)?
+        }
+        Some(_) => return None,
+        None => 0.0,
+    };
+    let minutes = f64::from(hours * 60 + minutes) - f64::from(offset_minutes(offset)?);
+    Some((minutes + seconds / 60.0) / 1440.0)
+}
+
+fn offset_minutes(offset: &str) -> Option<i32> {
+    let (sign, clock) = match offset.split_at_checked(1) {
+        None | Some(("Z", "")) => return Some(0),
+        Some(("+", clock)) => (1, clock),
+        Some(("-", clock)) => (-1, clock),
+        Some(_) => return None,
+    };
+    let (hours, minutes) = clock.split_once(':').unwrap_or((clock, "00"));
+    Some(sign * (part(hours, 2, 0..=23)? * 60 + part(minutes, 2, 0..=59)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_date_is_none() {
+        for text in [
+            "",
+            "24",
+            "2024-5",
+            "2024-13",
+            "2024-00-01",
+            "2024-05-17-01",
+            "12:30",
+            "2024 12:30",
+            "2024-05-17T",
+            "2024-05-17T10",
+            "2024-05-17 25:00",
+            "2024-05-17 10:30x",
+            "-2024",
+            "2024-05-17 10:30:nan",
+            "2024-05-17 10:30:inf",
+            "２０２４",
+            "2024-05-17 10:30+2",
+        ] {
+            assert_eq!(days(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "the fractions are exact")]
+    fn days_are_counted_from_1970() {
+        for (text, expected) in [
+            ("1970", 0.0),
+            ("1970-02", 31.0),
+            ("1969-12-31", -1.0),
+            ("2000-03-01", 11_017.0),
+            ("2024-02-29", 19_782.0),
+            ("1970-01-01T12:00", 0.5),
+            ("1970-01-02 06:00:00.0Z", 1.25),
+            ("1970-01-01T12:00:00+12:00", 0.0),
+            ("1970-01-01 00:00-06", 0.25),
+        ] {
+            assert_eq!(days(text), Some(expected), "{text}");
+        }
+    }
+}

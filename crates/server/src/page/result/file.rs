@@ -1,0 +1,327 @@
+//! A content block as a file that can do no harm.
+//!
+//! What a server sends is anybody's. Only pictures and sounds whose first bytes say that they are
+//! what the browser itself decodes are shown; everything else is an attachment, and nothing is ever
+//! a document with rights on this origin.
+
+use axum::{
+    body::Body,
+    http::{HeaderMap, HeaderName, HeaderValue, header},
+    response::Response,
+};
+use base64::{
+    Engine as _, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use serde_json::Value;
+use url::Url;
+
+/// Characters of a file's name.
+const NAME_CHARS: usize = 80;
+
+/// Base64 characters that are decoded to see what something is: a multiple of 4.
+const SNIFFED_CHARS: usize = 64;
+
+/// Nothing that comes of it runs, loads or has an origin.
+const POLICY: HeaderValue = HeaderValue::from_static("sandbox; default-src 'none'");
+
+/// Some servers leave the padding away.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// What a browser shows by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    Image(&'static str),
+    Sound(&'static str),
+}
+
+/// The bytes of a content block, and what they are called.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct File {
+    name: String,
+    bytes: Vec<u8>,
+    is_text: bool,
+}
+
+impl File {
+    /// The file in a content block; none if there is none in it.
+    pub(super) fn of(block: &Value, number: usize) -> Option<Self> {
+        let text = |holder: &Value, field| holder.get(field)?.as_str().map(str::to_owned);
+        let resource = block.get("resource");
+        let holder = resource.unwrap_or(block);
+        let uri = text(holder, "uri").unwrap_or_default();
+        let (bytes, is_text) = match text(holder, "text") {
+            Some(text) => (text.into_bytes(), true),
+            None => (
+                decode(holder.get("data").or(holder.get("blob"))?.as_str()?)?,
+                false,
+            ),
+        };
+        let mime = text(holder, "mimeType").unwrap_or_default();
+        let name = name(&uri).unwrap_or_else(|| {
+            let mime = if is_text && mime.is_empty() {
+                "text/plain"
+            } else {
+                &mime
+            };
+            let shown = sniff(&bytes).map(Shown::mime);
+            format!(
+                "content-{}.{}",
+                number + 1,
+                extension(shown.unwrap_or(mime))
+            )
+        });
+        Some(Self {
+            name,
+            bytes,
+            is_text,
+        })
+    }
+
+    pub(super) fn response(self) -> Response {
+        let shown = sniff(&self.bytes).filter(|_| !self.is_text);
+        let mime = match shown {
+            Some(shown) => shown.mime(),
+            None if self.is_text => "text/plain; charset=utf-8",
+            None => "application/octet-stream",
+        };
+        let mut response = attachment(mime, &self.name, self.bytes);
+        if shown.is_some() {
+            response.headers_mut().remove(header::CONTENT_DISPOSITION);
+        }
+        response
+    }
+}
+
+/// An answer that is saved as a file of this name, whatever is in it.
+pub(super) fn attachment(mime: &'static str, name: &str, bytes: Vec<u8>) -> Response {
+    let mut response = Response::new(Body::from(bytes));
+    let headers: &mut HeaderMap = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
+    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
+    headers.insert(
+        HeaderName::from_static("cross-origin-resource-policy"),
+        HeaderValue::from_static("same-origin"),
+    );
+    let nothing = HeaderValue::from_static("attachment");
+    let disposition = HeaderValue::try_from(disposition(name)).unwrap_or(nothing);
+    headers.insert(header::CONTENT_DISPOSITION, disposition);
+    response
+}
+
+/// What the base64 text is that a block holds, as far as its beginning says it.
+pub(super) fn sniff_base64(text: &str) -> Option<Shown> {
+    let plain = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let beginning: Vec<u8> = plain.take(SNIFFED_CHARS).collect();
+    sniff(&BASE64.decode(beginning).ok()?)
+}
+
+/// The bytes that base64 text stands for, about.
+pub(super) fn size_of_base64(text: &str) -> usize {
+    text.trim_end_matches('=').len().saturating_mul(3) / 4
+}
+
+/// The last part of a URI as a file's name; none if it has none.
+pub(super) fn name(uri: &str) -> Option<String> {
+    let path = match Url::parse(uri) {
+        Ok(url) => url.path().to_owned(),
+        Err(_) => uri.to_owned(),
+    };
+    let last = path.rsplit(['/', '\\', ':']).next()?;
+    let last = percent_decoded(last);
+    let safe = |c: char| match c {
+        _ if c.is_alphanumeric() => c,
+        '.' | '-' | '_' | ' ' | '(' | ')' => c,
+        _ => '_',
+    };
+    let name: String = last.chars().map(safe).collect();
+    // No hidden files, and no names that Windows takes for something else.
+    let name = name.trim_matches(['.', ' ']);
+    let chars = name.chars().count();
+    let name: String = name
+        .chars()
+        .skip(chars.saturating_sub(NAME_CHARS))
+        .collect();
+    (!name.is_empty()).then_some(name)
+}
+
+impl Shown {
+    pub(super) fn mime(self) -> &'static str {
+        match self {
+            Self::Image(mime) | Self::Sound(mime) => mime,
+        }
+    }
+}
+
+/// What the bytes are, by the signatures of the WHATWG's MIME Sniffing Standard.
+fn sniff(bytes: &[u8]) -> Option<Shown> {
+    let at = |from: usize, with: &[u8]| bytes.get(from..).is_some_and(|it| it.starts_with(with));
+    Some(match bytes {
+        _ if at(0, b"\x89PNG\r\n\x1a\n") => Shown::Image("image/png"),
+        _ if at(0, b"\xff\xd8\xff") => Shown::Image("image/jpeg"),
+        _ if at(0, b"GIF87a") || at(0, b"GIF89a") => Shown::Image("image/gif"),
+        _ if at(0, b"RIFF") && at(8, b"WEBPVP") => Shown::Image("image/webp"),
+        _ if at(0, b"RIFF") && at(8, b"WAVE") => Shown::Sound("audio/wav"),
+        _ if at(0, b"OggS\0") => Shown::Sound("audio/ogg"),
+        _ if at(0, b"ID3") || at(0, b"\xff\xfb") => Shown::Sound("audio/mpeg"),
+        _ if at(0, b"fLaC") => Shown::Sound("audio/flac"),
+        _ => return None,
+    })
+}
+
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let plain = text.bytes().filter(|byte| !byte.is_ascii_whitespace());
+    let plain: Vec<u8> = plain.collect();
+    BASE64.decode(plain).ok()
+}
+
+/// The name for programs that know only ASCII, and as it is (RFC 6266, RFC 8187).
+fn disposition(name: &str) -> String {
+    let ascii: String = name
+        .chars()
+        .map(|c| match c {
+            '"' | '\\' => '_',
+            _ if c.is_ascii() && !c.is_ascii_control() => c,
+            _ => '_',
+        })
+        .collect();
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
+}
+
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|it| std::str::from_utf8(it).ok());
+        let escaped = digits.and_then(|it| u8::from_str_radix(it, 16).ok());
+        match escaped.filter(|_| *byte == b'%') {
+            Some(escaped) => {
+                bytes.push(escaped);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                bytes.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The usual end of the names of such files. `bin` for all that a computer might run.
+fn extension(mime: &str) -> &'static str {
+    match mime.split(';').next().unwrap_or_default().trim() {
+        "text/plain" => "txt",
+        "text/csv" => "csv",
+        "text/markdown" => "md",
+        "application/json" => "json",
+        "application/pdf" => "pdf",
+        "image/png" => "png",
+        "image/jpeg" => "jpg",
+        "image/gif" => "gif",
+        "image/webp" => "webp",
+        "image/svg+xml" => "svg",
+        "audio/wav" => "wav",
+        "audio/ogg" => "ogg",
+        "audio/mpeg" => "mp3",
+        "audio/flac" => "flac",
+        _ => "bin",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::json;
+
+    use super::*;
+
+    fn header(block: &Value, name: &str) -> String {
+        let response = File::of(block, 0).unwrap().response();
+        let value = response.headers().get(name);
+        value.map_or(String::new(), |it| it.to_str().unwrap().to_owned())
+    }
+
+    #[test]
+    fn what_says_it_is_a_picture_and_is_none_is_saved() {
+        for data in ["<svg onload=alert(1)>", "<html>", "", "\u{89}PNG", "GIF88a"] {
+            for kind in ["image/png", "image/svg+xml", "text/html"] {
+                let data = STANDARD.encode(data);
+                let block = json!({ "type": "image", "data": data, "mimeType": kind });
+                assert_eq!(sniff_base64(&data), None);
+                assert_eq!(header(&block, "content-type"), "application/octet-stream");
+                assert!(header(&block, "content-disposition").starts_with("attachment"));
+                assert_eq!(header(&block, "content-security-policy"), POLICY);
+            }
+        }
+    }
+
+    #[test]
+    fn pictures_are_what_their_bytes_say() {
+        let gif = STANDARD.encode(b"GIF89a\x01\0\x01\0");
+        let block = json!({ "type": "image", "data": gif, "mimeType": "text/html" });
+        assert_eq!(header(&block, "content-type"), "image/gif");
+        assert_eq!(header(&block, "content-disposition"), "");
+        assert_eq!(header(&block, "content-security-policy"), POLICY);
+        assert_eq!(
+            header(&block, "cross-origin-resource-policy"),
+            "same-origin"
+        );
+        let broken = gif
+            .trim_end_matches('=')
+            .chars()
+            .map(|c| format!("{c}\r\n"));
+        let broken: String = broken.collect();
+        assert_eq!(sniff_base64(&broken), Some(Shown::Image("image/gif")));
+    }
+
+    #[test]
+    fn text_is_never_a_page() {
+        let resource = json!({ "uri": "a:b", "mimeType": "text/html", "text": "GIF89a<script>" });
+        let block = json!({ "type": "resource", "resource": resource });
+        assert_eq!(header(&block, "content-type"), "text/plain; charset=utf-8");
+        assert!(header(&block, "content-disposition").starts_with("attachment"));
+        for block in [
+            json!({}),
+            json!({ "data": "not base64!" }),
+            json!({ "resource": 1 }),
+        ] {
+            assert_eq!(File::of(&block, 0), None, "{block}");
+        }
+    }
+
+    #[test]
+    fn names_lead_nowhere_else() {
+        for (uri, expected) in [
+            ("file:///home/ana/report.pdf", Some("report.pdf")),
+            (
+                "https://a.example/x/%2e%2e%2f..%5cevil%22.exe?a=b#c",
+                Some("_.._evil_.exe"),
+            ),
+            ("notes://ana/b%C3%A9b%C3%A9.txt", Some("bébé.txt")),
+            ("C:\\Users\\ana\\a.doc", Some("a.doc")),
+            ("urn:isbn:12", Some("12")),
+            ("https://a.example/", None),
+            ("file:///...", None),
+            ("a\r\nSet-Cookie: x=1", Some("x_1")),
+            ("", None),
+        ] {
+            assert_eq!(name(uri).as_deref(), expected, "{uri}");
+        }
+        assert_eq!(
+            disposition("bébé \"1\".txt"),
+            "attachment; filename=\"b_b_ _1_.txt\"; filename*=UTF-8''b%C3%A9b%C3%A9%20%221%22.txt"
+        );
+    }
+}

@@ -1,0 +1,255 @@
+//! A result as HTML: its tables, its content, and all of it as JSON.
+
+use askama::Template;
+use chat::shape::table::{Table, documents, tables};
+use serde_json::Value;
+
+use super::{
+    super::{render, visible},
+    asked::{Asked, Direction, Drawn, Format, Of, Sort},
+    blocks::{Block, blocks},
+    chart::{self, Chart, Drawing, Place},
+    rows::{Cell, Kind, Rows},
+    tree::Tree,
+};
+
+/// Rows that are sent at once.
+const ROWS: usize = 200;
+
+/// Everything about a result.
+#[derive(Template)]
+#[template(path = "result.html")]
+struct Whole {
+    id: String,
+    tables: Vec<String>,
+    /// The structured content, when it is no table.
+    structured: Option<String>,
+    blocks: Vec<Block>,
+    left_out: usize,
+    is_empty: bool,
+    /// All of it as a tree.
+    tree: String,
+    /// The tree is what was asked for.
+    tree_first: bool,
+    json: String,
+}
+
+/// A table with what can be done to it.
+#[derive(Template)]
+#[template(path = "result_table.html")]
+struct TableView {
+    id: String,
+    page: String,
+    index: usize,
+    name: String,
+    rows: usize,
+    columns: usize,
+    csv: String,
+    view: View,
+    as_table: String,
+    /// None where there is nothing to draw.
+    as_chart: Option<String>,
+}
+
+enum View {
+    Rows(RowsView),
+    Chart(ChartView),
+}
+
+struct RowsView {
+    heads: Vec<Head>,
+    rows: Vec<Vec<Cell>>,
+    first: usize,
+    last: usize,
+    before: Option<String>,
+    more: Option<(usize, String)>,
+}
+
+/// The head of a column.
+struct Head {
+    name: String,
+    class: &'static str,
+    /// For `aria-sort`.
+    sorted: Option<&'static str>,
+    arrow: &'static str,
+    link: String,
+}
+
+struct ChartView {
+    svg: String,
+    file: String,
+    /// Rows that are drawn, and that could be.
+    drawn: (usize, usize),
+    sort: Option<Sort>,
+    labels: Vec<Choice>,
+    numbers: Vec<Choice>,
+}
+
+/// A column that can be chosen.
+struct Choice {
+    column: usize,
+    name: String,
+    is_chosen: bool,
+}
+
+/// The result (MCP `CallToolResult`), as it was asked for.
+pub(super) fn whole(of: Of<'_>, raw: &Value, asked: &Asked) -> String {
+    let documents = documents(raw);
+    let tables = tables(&documents);
+    let (blocks, left_out) = blocks(of, raw, &tables);
+    let structured = raw.get("structuredContent").filter(|it| !it.is_null());
+    let in_structured = tables.iter().any(|table| table.block.is_none());
+    let structured = structured.filter(|_| !in_structured);
+    let path = asked.path.as_deref();
+    let tree = path.and_then(|path| Tree::entries(of, raw, path, asked.from));
+    let tree_first = tree.is_some();
+    let tree = tree.unwrap_or_else(|| Tree::whole(of, raw));
+    render(&Whole {
+        id: of.id(),
+        is_empty: tables.is_empty() && structured.is_none() && blocks.is_empty(),
+        tables: (0..tables.len())
+            .map(|index| table_of(of, &tables, &asked.of_table(index)))
+            .collect(),
+        structured: structured.map(|value| structured_tree(of, raw, value)),
+        blocks,
+        left_out,
+        tree: render(&tree),
+        tree_first,
+        json: of.json(),
+    })
+}
+
+/// One table of the result; none if there is no such table.
+pub(super) fn table(of: Of<'_>, raw: &Value, asked: &Asked) -> Option<String> {
+    let documents = documents(raw);
+    let tables = tables(&documents);
+    (asked.table < tables.len()).then(|| table_of(of, &tables, asked))
+}
+
+/// Entries of the JSON; none if there are none.
+pub(super) fn entries(of: Of<'_>, raw: &Value, asked: &Asked) -> Option<String> {
+    let path = asked.path.as_deref()?;
+    let tree = Tree::entries(of, raw, path, asked.from)?;
+    Some(render(&tree))
+}
+
+/// The links of the tree lead into the whole result.
+fn structured_tree(of: Of<'_>, raw: &Value, value: &Value) -> String {
+    let entries = Tree::entries(of, raw, "/structuredContent", 0);
+    render(&entries.unwrap_or_else(|| Tree::whole(of, value)))
+}
+
+fn table_of(of: Of<'_>, tables: &[Table<'_>], asked: &Asked) -> String {
+    let Some(table) = tables.get(asked.table) else {
+        return String::new();
+    };
+    let rows = Rows::new(table, asked.sort);
+    let id = format!("{}-t{}", of.id(), asked.table);
+    let plain = Asked {
+        table: asked.table,
+        sort: asked.sort,
+        ..Asked::default()
+    };
+    let drawn = Asked {
+        chart: Some(Drawn::default()),
+        ..plain.clone()
+    };
+    let can_be_drawn = Chart::of(&rows, &Drawn::default()).is_some();
+    let chart = asked.chart.as_ref().and_then(|drawn| {
+        let chart = Chart::of(&rows, drawn)?;
+        Some(View::Chart(chart_view(of, &rows, asked, &chart)))
+    });
+    let csv = Asked {
+        format: Some(Format::Csv),
+        ..plain.clone()
+    };
+    render(&TableView {
+        page: of.page(),
+        index: asked.table,
+        name: if table.name.is_empty() {
+            "Rows".to_owned()
+        } else {
+            visible(&table.name)
+        },
+        rows: rows.len(),
+        columns: table.columns.len(),
+        csv: csv.link(of),
+        as_chart: can_be_drawn.then(|| drawn.link(of)),
+        as_table: plain.link(of),
+        view: chart.unwrap_or_else(|| View::Rows(rows_view(of, &rows, asked))),
+        id,
+    })
+}
+
+fn rows_view(of: Of<'_>, rows: &Rows<'_>, asked: &Asked) -> RowsView {
+    let first = asked.from.min(rows.len());
+    let last = first.saturating_add(ROWS).min(rows.len());
+    let from = |from| Asked {
+        from,
+        ..asked.clone()
+    };
+    RowsView {
+        heads: (0..rows.kinds.len())
+            .map(|column| head(of, rows, asked, column))
+            .collect(),
+        rows: (first..last).map(|row| rows.shown(row)).collect(),
+        first,
+        last,
+        before: (first > 0).then(|| from(first.saturating_sub(ROWS)).link(of)),
+        more: (last < rows.len()).then(|| (ROWS.min(rows.len() - last), from(last).link(of))),
+    }
+}
+
+/// Sorted by its link: the smallest first, then the largest, then as the server sent it.
+fn head(of: Of<'_>, rows: &Rows<'_>, asked: &Asked, column: usize) -> Head {
+    let sorted = asked.sort.filter(|sort| sort.column == column);
+    let (next, sorted, arrow) = match sorted.map(|sort| sort.direction) {
+        None => (Some(Direction::Ascending), None, ""),
+        Some(Direction::Ascending) => (Some(Direction::Descending), Some("ascending"), "▲"),
+        Some(Direction::Descending) => (None, Some("descending"), "▼"),
+    };
+    let link = Asked {
+        table: asked.table,
+        sort: next.map(|direction| Sort { column, direction }),
+        ..Asked::default()
+    };
+    Head {
+        name: rows.name(column),
+        class: match rows.kind(column) {
+            Some(Kind::Number) => "number",
+            Some(Kind::Date | Kind::Text) | None => "",
+        },
+        sorted,
+        arrow,
+        link: link.link(of),
+    }
+}
+
+fn chart_view(of: Of<'_>, rows: &Rows<'_>, asked: &Asked, chart: &Chart) -> ChartView {
+    let id = format!("{}-c{}", of.id(), asked.table);
+    let choice = |column, is_chosen| Choice {
+        column,
+        name: rows.name(column),
+        is_chosen,
+    };
+    let is_drawn = |column| chart.series.iter().any(|it| it.column == column);
+    let file = Asked {
+        format: Some(Format::Svg),
+        from: 0,
+        ..asked.clone()
+    };
+    ChartView {
+        svg: render(&Drawing::of(chart, &id, Place::Page)),
+        file: file.link(of),
+        drawn: (chart.labels.len(), chart.rows),
+        sort: asked.sort,
+        labels: chart::labels(rows)
+            .into_iter()
+            .map(|column| choice(column, column == chart.x))
+            .collect(),
+        numbers: chart::numbers(rows)
+            .into_iter()
+            .map(|column| choice(column, is_drawn(column)))
+            .collect(),
+    }
+}

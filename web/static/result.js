@@ -1,0 +1,5 @@
+// The page of one result.
+
+import { results } from './results.js';
+
+results();
