@@ -7,14 +7,13 @@ use chat::{
     failure::Failure,
     ids::{ConversationId, Subject},
 };
-use store::{OpenError, Store, traffic::TrafficStore};
+use store::{OpenError, Store};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use url::Url;
 use wire::{
     http::{Http, HttpOptions, install_crypto},
     llm::{Endpoint, ModelClient, RoundTimeouts},
     pomerium::Pomerium,
-    tap::TraceTap,
 };
 
 use crate::{
@@ -25,6 +24,7 @@ use crate::{
     servers::{Known, Servers, Setup},
     streams::Streams,
     tokens::{Session, Sessions},
+    traffic::Traffic,
     turns::Turns,
 };
 
@@ -117,10 +117,12 @@ impl App {
         stops: &Stops,
     ) -> Result<Self, SetupError> {
         install_crypto();
+        let store = Store::open(&config.database_url, tasks).await?;
+        let traffic = Traffic::open(config, tasks).await?;
         let http = Http::new(HttpOptions {
             pomerium_addr: config.pomerium_addr.clone(),
             ca_pem: ca_pem(config)?,
-            tap: Arc::new(TraceTap),
+            tap: traffic.tap(),
             tasks: tasks.clone(),
             shutdown: stops.wires.clone(),
         })?;
@@ -147,8 +149,8 @@ impl App {
             shutdown: stops.wires.clone(),
         };
         let context = Arc::new(Context {
-            store: Store::open(&config.database_url, tasks).await?,
-            traffic: TrafficStore::open(&config.database_url, tasks).await?,
+            store,
+            traffic,
             model,
             servers: Arc::new(Servers::new(pomerium.clone(), &config.servers, setup)),
             sessions: match &pomerium {
@@ -223,6 +225,8 @@ impl App {
     /// Closes what nobody uses and removes what has expired, as long as the program runs.
     pub fn keep_house(self: &Arc<Self>) {
         self.turns.purge_expired();
+        let traffic = &self.context.traffic;
+        traffic.keep_within_limits(&self.context.tasks, self.context.shutdown.clone());
         let app = Arc::clone(self);
         let shutdown = self.context.shutdown.clone();
         self.context.tasks.spawn(async move {

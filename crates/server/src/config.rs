@@ -4,6 +4,7 @@ mod reach;
 mod reader;
 mod servers;
 mod source;
+mod traffic;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -15,6 +16,7 @@ pub use reach::{Reach, logins_directory};
 use reader::{Reader, http_url, invalid};
 pub use servers::ConfiguredServer;
 pub use source::{Layered, Source, unknown_in_environment};
+pub use traffic::{TrafficMode, TrafficSettings};
 
 /// Everything an operator can set.
 ///
@@ -73,6 +75,8 @@ pub struct Config {
     pub examples: Vec<String>,
     /// Where conversations are kept. `sqlite://toolgate.db`.
     pub database_url: String,
+    /// What of the traffic is recorded, and how long it is kept.
+    pub traffic: TrafficSettings,
 }
 
 /// A setting that stops the start.
@@ -123,6 +127,9 @@ pub const KEYS: &[&str] = &[
     "TOOLGATE_DRAIN",
     "TOOLGATE_EXAMPLES",
     "TOOLGATE_DATABASE_URL",
+    "TOOLGATE_TRAFFIC",
+    "TOOLGATE_TRAFFIC_MAX_AGE",
+    "TOOLGATE_TRAFFIC_MAX_BYTES",
 ];
 
 impl Config {
@@ -130,10 +137,12 @@ impl Config {
     pub fn read(source: &dyn Source) -> Result<Self, ConfigError> {
         let read = Reader { source };
         let public_url = public_url(&read)?;
+        let servers = servers::read(&read, public_url.as_ref())?;
         Ok(Self {
             listen: listen(&read, public_url.as_ref())?,
             admin_listen: admin_listen(source)?,
-            servers: servers::read(&read, public_url.as_ref())?,
+            traffic: traffic::read(&read, &servers)?,
+            servers,
             public_url,
             pomerium_addr: read.pomerium_addr()?,
             ca_file: read.text("TOOLGATE_CA_FILE").map(PathBuf::from),

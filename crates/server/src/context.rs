@@ -9,18 +9,18 @@ use chat::{
     tool::{Catalog, Hints},
     toolbox::Toolbox,
 };
-use store::{Store, traffic::TrafficStore};
+use store::Store;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::llm::ModelClient;
 
-use crate::{config::Config, servers::Servers, tokens::Sessions};
+use crate::{config::Config, servers::Servers, tokens::Sessions, traffic::Traffic};
 
 /// The long-lived handles of the engine's driver.
 pub struct Context {
     /// Conversations and turn logs.
     pub store: Store,
     /// What was said to others.
-    pub traffic: TrafficStore,
+    pub traffic: Traffic,
     /// The model endpoint.
     pub model: ModelClient,
     /// The users' MCP servers.
@@ -36,9 +36,6 @@ pub struct Context {
     /// Ends every task.
     pub shutdown: CancellationToken,
 }
-
-/// How long turns of the API are kept after their end: as long as traffic.
-const API_TURNS_KEPT: Duration = Duration::from_hours(7 * 24);
 
 /// The settings that turns go by.
 #[derive(Clone, Debug)]
@@ -61,7 +58,7 @@ pub struct Settings {
     pub max_turns_per_user: usize,
     /// Turns of all users at once.
     pub max_turns: usize,
-    /// How long turns of the API are kept after their end.
+    /// How long turns of the API are kept after their end: as long as traffic.
     pub api_turns_kept: Duration,
 }
 
@@ -83,7 +80,7 @@ impl Settings {
             token_life: config.token_life,
             max_turns_per_user: config.max_turns_per_user,
             max_turns: config.max_turns,
-            api_turns_kept: API_TURNS_KEPT,
+            api_turns_kept: config.traffic.max_age,
         }
     }
 }

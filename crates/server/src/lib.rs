@@ -15,6 +15,7 @@ pub mod live;
 pub mod page;
 pub mod servers;
 pub mod tokens;
+pub mod traffic;
 pub mod turns;
 
 pub mod admin;

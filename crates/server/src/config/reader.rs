@@ -10,6 +10,9 @@ use super::{ConfigError, Source};
 /// The longest duration that can be set: a week.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
+/// The longest age that can be set: ten years.
+const OLDEST: Duration = Duration::from_hours(3650 * 24);
+
 /// Questions that an empty conversation offers at most: more would be a list to read.
 const EXAMPLES: usize = 6;
 
@@ -73,7 +76,28 @@ impl Reader<'_> {
             return Ok(default);
         };
         let wanted = "is not a duration up to 168h, such as 500ms, 90s, 30m or 1h";
-        parse_duration(&text).ok_or_else(|| invalid(key, format!("{text:?} {wanted}")))
+        let duration = parse_duration(&text).filter(|duration| *duration <= LONGEST);
+        duration.ok_or_else(|| invalid(key, format!("{text:?} {wanted}")))
+    }
+
+    /// How old something may get: durations, and days.
+    pub(super) fn age(&self, key: &str, default: Duration) -> Result<Duration, ConfigError> {
+        let Some(text) = self.text(key) else {
+            return Ok(default);
+        };
+        let age = parse_duration(&text).filter(|age| !age.is_zero() && *age <= OLDEST);
+        let wanted = "is not an age from 1s to 3650d, such as 12h or 30d";
+        age.ok_or_else(|| invalid(key, format!("{text:?} {wanted}")))
+    }
+
+    /// A number of bytes above 0.
+    pub(super) fn bytes(&self, key: &str, default: u64) -> Result<u64, ConfigError> {
+        let Some(text) = self.text(key) else {
+            return Ok(default);
+        };
+        let bytes = parse_bytes(&text).filter(|bytes| *bytes > 0);
+        let wanted = "is not a size, such as 512MiB, 2GiB or a number of bytes";
+        bytes.ok_or_else(|| invalid(key, format!("{text:?} {wanted}")))
     }
 
     pub(super) fn secret(&self, key: &str) -> Result<Option<SecretString>, ConfigError> {
@@ -146,14 +170,36 @@ fn parse_duration(text: &str) -> Option<Duration> {
         .unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;
-    let duration = match unit.trim() {
-        "ms" => Duration::from_millis(number),
-        "" | "s" => Duration::from_secs(number),
-        "m" => Duration::from_secs(number.checked_mul(60)?),
-        "h" => Duration::from_secs(number.checked_mul(3600)?),
+    match unit.trim() {
+        "ms" => Some(Duration::from_millis(number)),
+        "" | "s" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_secs(number.checked_mul(60)?)),
+        "h" => Some(Duration::from_secs(number.checked_mul(3600)?)),
+        "d" => Some(Duration::from_secs(number.checked_mul(24 * 3600)?)),
+        _ => None,
+    }
+}
+
+/// A size: binary units (IEC 80000-13), and the decimal ones.
+fn parse_bytes(text: &str) -> Option<u64> {
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let unit = match unit.trim() {
+        "" | "B" => 1,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        "kB" | "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
         _ => return None,
     };
-    (duration <= LONGEST).then_some(duration)
+    number.checked_mul(unit)
 }
 
 pub(super) fn invalid(key: &str, problem: impl Into<String>) -> ConfigError {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    ConfigError, Reader, http_url, invalid,
+    ConfigError, Reader, TrafficMode, http_url, invalid,
     reader::{secret, secret_file},
 };
 
@@ -25,6 +25,8 @@ pub struct ConfiguredServer {
     pub bearer: Option<SecretString>,
     /// Whether what its tools say of themselves (`readOnlyHint`) counts.
     pub trust_hints: bool,
+    /// How much of what is said to it is recorded; as of the others if none.
+    pub traffic: Option<TrafficMode>,
 }
 
 /// `[servers.NAME]`.
@@ -36,6 +38,7 @@ struct Table {
     bearer_token_file: Option<String>,
     #[serde(default)]
     trust_hints: bool,
+    traffic: Option<TrafficMode>,
 }
 
 /// The servers of the list and of the tables, by name.
@@ -70,6 +73,7 @@ fn listed(entry: &str) -> Result<ConfiguredServer, ConfigError> {
         url: http_url(LIST, url.trim())?,
         bearer: None,
         trust_hints: false,
+        traffic: None,
     })
 }
 
@@ -98,6 +102,7 @@ fn tabled(key: &str, name: &str, value: &toml::Value) -> Result<ConfiguredServer
         url: http_url(key, &table.url)?,
         bearer,
         trust_hints: table.trust_hints,
+        traffic: table.traffic,
     })
 }
 

@@ -27,8 +27,11 @@ fn is_unknown(name: &str) -> bool {
     name.starts_with("TOOLGATE_") && !KEYS.contains(&name)
 }
 
-/// The tables of the settings file.
-const TABLES: &[&str] = &["servers"];
+/// The tables of the settings file, and how they begin.
+const TABLES: &[(&str, &str)] = &[
+    ("servers", "[servers.NAME]"),
+    ("traffic_servers", "[traffic_servers]"),
+];
 
 /// The keys that can be arrays of strings in the settings file.
 const LISTS: &[&str] = &["TOOLGATE_EXAMPLES"];
@@ -80,11 +83,11 @@ fn parse(text: &str) -> Result<Layered, String> {
         .parse()
         .map_err(|e: toml::de::Error| not_toml(text, &e))?;
     let mut tables = toml::Table::new();
-    for name in TABLES {
+    for (name, begins) in TABLES {
         match settings.remove(*name) {
             None => {}
             Some(table @ toml::Value::Table(_)) => drop(tables.insert((*name).to_owned(), table)),
-            Some(_) => return Err(format!("`{name}` must be a table, as in [{name}.NAME]")),
+            Some(_) => return Err(format!("`{name}` must be a table, as in {begins}")),
         }
     }
     let file: Result<_, String> = settings

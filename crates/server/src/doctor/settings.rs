@@ -298,6 +298,7 @@ mod tests {
             url: url.parse().unwrap(),
             bearer: bearer.map(Into::into),
             trust_hints: false,
+            traffic: None,
         };
         let secret = Some("sk-1");
         let told = plain_bearer(&server("http://mail.example/mcp?key=sk-1", secret)).unwrap();

@@ -30,6 +30,7 @@ use self::{compare::Compared, turn::Turn};
 use super::{problem, render};
 use crate::{
     app::{App, AppState},
+    config::TrafficMode,
     error::Problem,
     extract::{Path, Query},
     gate::Caller,
@@ -161,6 +162,17 @@ fn answer(html: Result<String, Problem>) -> Response {
 fn notices(app: &App) -> Vec<String> {
     let dropped = app.context.traffic.dropped();
     let mut notices = Vec::new();
+    match app.context.traffic.settings().mode {
+        TrafficMode::Full => {}
+        TrafficMode::Metadata => notices.push(
+            "Bodies are not recorded (TOOLGATE_TRAFFIC=metadata): only who was asked what, when, \
+             and how it ended."
+                .to_owned(),
+        ),
+        TrafficMode::Off => {
+            notices.push("Nothing is recorded (TOOLGATE_TRAFFIC=off).".to_owned());
+        }
+    }
     if let Some(paused) = dropped.paused {
         notices.push(
             match paused {

@@ -124,6 +124,7 @@ mod tests {
                 .unwrap(),
             bearer: Some("key-1".into()),
             trust_hints: false,
+            traffic: None,
         }
     }
 
