@@ -5,6 +5,11 @@ mod itself;
 
 mod drafts;
 
+mod choices;
+mod composer;
+mod greeting;
+mod list;
+
 mod approve;
 
 mod stop;
@@ -20,6 +25,9 @@ mod hostile;
 mod keyboard;
 
 mod views;
+
+mod answer;
+mod branches_page;
 
 mod servers_page;
 

@@ -42,6 +42,13 @@ use crate::{
 const STOP: Duration = Duration::from_secs(8);
 /// The host of the page; browsers know that names under `localhost` are this machine.
 const CHAT_HOST: &str = "chat.localhost";
+/// Questions that an empty conversation offers, of those that the script has an answer to.
+const EXAMPLES: [&str; 4] = [
+    "What were our sales by year?",
+    "What notes do I have?",
+    "Raise prices by 5 %",
+    "Tell me a long story about a warehouse",
+];
 /// Ports tried for the page, the first included.
 const PORTS_TRIED: usize = 100;
 
@@ -167,6 +174,10 @@ impl Demo {
 
         let mut settings = options.settings;
         settings.extend(model.iter().flat_map(model_settings));
+        if model.is_some() {
+            let examples = settings.entry("TOOLGATE_EXAMPLES".to_owned());
+            examples.or_insert_with(|| EXAMPLES.join("\n"));
+        }
         settings.extend(own_settings(&url, &standin, &data)?);
         parts::ready(northwind_addr, &mut ended).await?;
         if let Some(listener) = toolgate_listener {

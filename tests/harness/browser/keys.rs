@@ -11,6 +11,10 @@ pub enum Key {
     Escape,
     /// Presses a button.
     Space,
+    /// Renames.
+    F2,
+    /// Deletes.
+    Delete,
 }
 
 /// What is held down with a key.
@@ -28,6 +32,8 @@ impl Key {
             Self::Tab => ("Tab", "Tab", 9, ""),
             Self::Escape => ("Escape", "Escape", 27, ""),
             Self::Space => (" ", "Space", 32, " "),
+            Self::F2 => ("F2", "F2", 113, ""),
+            Self::Delete => ("Delete", "Delete", 46, ""),
         }
     }
 }

@@ -76,7 +76,11 @@ mod tests {
 
     fn html(before: Option<&str>, default: Option<&str>, models: &[&str]) -> String {
         let models = models.iter().map(|&id| id.to_owned()).collect();
-        picker(before.map(str::to_owned), default.map(str::to_owned), models)
+        picker(
+            before.map(str::to_owned),
+            default.map(str::to_owned),
+            models,
+        )
     }
 
     #[test]
