@@ -33,6 +33,14 @@ mod servers_page;
 
 mod axe;
 
+mod needs_you;
+
+mod shortcuts;
+
+mod theme;
+
+mod weight;
+
 use std::time::Duration;
 
 use harness::browser::Tab;

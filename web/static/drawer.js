@@ -6,11 +6,14 @@ export function drawer() {
   const shade = document.getElementById('shade');
 
   function set(open) {
+    const inside = panel.contains(document.activeElement);
     document.body.classList.toggle('drawn', open);
     menu.setAttribute('aria-expanded', String(open));
     shade.hidden = !open;
+    // The focus stays in what is open.
+    for (const other of document.querySelectorAll('.skip, .bar, #main')) other.inert = open;
     if (open) panel.querySelector('a').focus();
-    else if (panel.contains(document.activeElement)) menu.focus();
+    else if (inside) menu.focus();
   }
 
   menu.addEventListener('click', () => set(!document.body.classList.contains('drawn')));
@@ -22,4 +25,7 @@ export function drawer() {
     event.preventDefault();
     set(false);
   }, true);
+
+  // On a page that has become wide there is no drawer.
+  matchMedia('(min-width: 801px)').addEventListener('change', ({ matches }) => matches && set(false));
 }

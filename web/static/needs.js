@@ -2,7 +2,7 @@
 // it, on their desk while they look elsewhere.
 
 import { anySeen, isSeen } from './tabs.js';
-import { forget, notifies, notify } from './notify.js';
+import { forget as untold, notifies, notify } from './notify.js';
 
 const WORDS = {
   approval: 'A call needs your approval.',
@@ -13,9 +13,13 @@ const WORDS = {
 
 // `title` is the tab's without a mark.
 export function needs(title) {
-  // What the page shows at once is known already to whoever opened it.
-  const known = new Set(entries().map(({ key }) => key));
+  let known = new Set();
   let signedOut = false;
+
+  // What the page shows at once is known already to whoever opened it.
+  function forget() {
+    known = new Set(entries().map(({ key }) => key));
+  }
 
   function entries() {
     return [...document.querySelectorAll('#needs > li')].map((entry) => ({
@@ -47,7 +51,7 @@ export function needs(title) {
     if (ended === signedOut) return;
     signedOut = ended;
     look();
-    if (!ended) forget('session');
+    if (!ended) untold('session');
     if (ended && open) call({ key: 'session', words: WORDS.session, title: 'Toolgate', url: location.href });
   }
 
@@ -56,5 +60,6 @@ export function needs(title) {
     notify(news);
   }
 
-  return { look, rename, session };
+  forget();
+  return { look, forget, rename, session };
 }

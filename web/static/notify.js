@@ -6,8 +6,9 @@ const LOCK = 'toolgate-notify';
 // What was told is forgotten when there is more than this of it.
 const TOLD = 50;
 
+// Of this user: another one may sign in at the same browser.
 function key(name) {
-  return `${name}:${document.body.dataset.user}`;
+  return `${name}:${document.getElementById('needs')?.dataset.user ?? ''}`;
 }
 
 // Whether the user wants to be notified, and the browser lets us.

@@ -87,6 +87,8 @@ function tell(how) {
 
 function show(words, signIn = false) {
   const line = document.getElementById('connection');
+  // Not every page has a line for it.
+  if (!line) return;
   if (line.dataset.words === words) return;
   line.dataset.words = words;
   line.hidden = words === '';

@@ -48,6 +48,16 @@ impl Tab {
         self.press_with(key, With::Shift).await;
     }
 
+    /// Presses the key of a letter or sign, wherever the focus is.
+    pub async fn press_char(&self, c: char) {
+        self.char_with(c, With::Nothing).await;
+    }
+
+    /// The same with Control.
+    pub async fn press_control(&self, c: char) {
+        self.char_with(c, With::Control).await;
+    }
+
     /// Presses Tab until this has the focus, as somebody without a mouse does.
     pub async fn tab_to(&self, role: &str, name: &str) {
         for _ in 0..CONTROLS {
@@ -92,6 +102,17 @@ impl Tab {
                 "clickCount": count,
             });
             self.cdp("Input.dispatchMouseEvent", event).await;
+        }
+    }
+
+    async fn char_with(&self, c: char, with: With) {
+        for kind in ["keyDown", "keyUp"] {
+            let writes = kind == "keyDown" && with == With::Nothing;
+            let event = json!({
+                "type": kind, "key": c, "modifiers": with.bits(),
+                "text": if writes { c.to_string() } else { String::new() },
+            });
+            self.cdp("Input.dispatchKeyEvent", event).await;
         }
     }
 

@@ -22,6 +22,7 @@ pub enum Key {
 pub(super) enum With {
     Nothing,
     Shift,
+    Control,
 }
 
 impl Key {
@@ -43,6 +44,7 @@ impl With {
     pub(super) const fn bits(self) -> u8 {
         match self {
             Self::Nothing => 0,
+            Self::Control => 2,
             Self::Shift => 8,
         }
     }

@@ -138,7 +138,7 @@ impl Tab {
         let (width, height) = view.size();
         let metrics = json!({
             "width": width, "height": height, "deviceScaleFactor": 1,
-            "mobile": view == View::Phone,
+            "mobile": view.is_phone(),
         });
         self.cdp("Emulation.setDeviceMetricsOverride", metrics)
             .await;

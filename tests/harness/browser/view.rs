@@ -5,8 +5,12 @@
 pub enum View {
     /// A window on a desk.
     Desk,
+    /// A large window on a desk.
+    Wide,
     /// A phone, held upright, 360 px wide.
     Phone,
+    /// The narrowest that has to do (WCAG 2.2, 1.4.10): 320 px, as a window of 1280 px at 400 %.
+    Narrow,
 }
 
 /// `prefers-color-scheme`.
@@ -23,8 +27,15 @@ impl View {
     pub(super) const fn size(self) -> (u32, u32) {
         match self {
             Self::Desk => (1280, 900),
+            Self::Wide => (1440, 900),
             Self::Phone => (360, 740),
+            Self::Narrow => (320, 256),
         }
+    }
+
+    /// Whether it is held in a hand.
+    pub(super) const fn is_phone(self) -> bool {
+        matches!(self, Self::Phone)
     }
 }
 

@@ -34,6 +34,11 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../../web/static/actions.js"),
     ),
     (
+        "alive.js",
+        JS,
+        include_str!("../../../../web/static/alive.js"),
+    ),
+    (
         "announce.js",
         JS,
         include_str!("../../../../web/static/announce.js"),

@@ -8,7 +8,7 @@ use chat::{
     transcript::{CallState, Transcript},
 };
 
-use super::{render, visible};
+use super::{fingerprint, render, visible};
 use crate::{app::App, clock};
 
 /// The id of the element that says it.
@@ -21,6 +21,8 @@ const TOKEN_PATIENCE_MS: i64 = 5_000;
 #[derive(Template)]
 #[template(path = "needs.html")]
 struct Needs {
+    /// Names the user in the browser's storage, without saying who it is.
+    user: String,
     needs: Vec<Need>,
 }
 
@@ -100,5 +102,8 @@ pub(super) fn html(
         })
         .collect();
     needs.sort_by(|a, b| a.turn.cmp(&b.turn));
-    render(&Needs { needs })
+    render(&Needs {
+        user: fingerprint(subject.as_str()),
+        needs,
+    })
 }

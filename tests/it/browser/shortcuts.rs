@@ -1,0 +1,138 @@
+//! The keys of the list of shortcuts, and that they leave alone who types.
+
+use demo::pomerium::DemoUser;
+use harness::{
+    World,
+    browser::{Key, Tab, Visitor},
+};
+
+use super::{RAISE, SALES};
+
+/// Puts the focus on nothing.
+async fn let_go(tab: &Tab) {
+    tab.eval("document.activeElement.blur()").await;
+}
+
+#[tokio::test]
+async fn the_list_opens_on_its_key_and_gives_the_focus_back() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    tab.press_char('?').await;
+    tab.find("dialog", "Keyboard shortcuts").await;
+    assert!(tab.is_focused("button", "Close").await);
+    tab.keep_picture("shortcuts").await;
+    // It does not leave the list.
+    for _ in 0..4 {
+        tab.press(Key::Tab).await;
+        let outside = "document.activeElement !== document.body
+          && !document.getElementById('shortcuts').contains(document.activeElement)";
+        assert_eq!(tab.eval(outside).await, false);
+    }
+    tab.press(Key::Escape).await;
+    tab.wait_gone("dialog", "Keyboard shortcuts").await;
+    tab.tab_to("button", "Keyboard shortcuts").await;
+    tab.press(Key::Enter).await;
+    tab.find("dialog", "Keyboard shortcuts").await;
+    tab.press(Key::Escape).await;
+    tab.wait_gone("dialog", "Keyboard shortcuts").await;
+    assert!(tab.is_focused("button", "Keyboard shortcuts").await);
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn keys_by_themselves_do_nothing_while_somebody_types_or_when_switched_off() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    tab.ask(RAISE).await;
+    tab.find("button", "Approve").await;
+    tab.click("textbox", "Message").await;
+    for key in ['a', 'd', '?', '/', 'n'] {
+        tab.press_char(key).await;
+    }
+    let typed = tab.find("textbox", "Message").await.value().await;
+    assert_eq!(typed, "ad?/n");
+    tab.find("button", "Approve").await;
+
+    tab.click("button", "Keyboard shortcuts").await;
+    // Nor in the list itself.
+    tab.press_char('a').await;
+    let switch = "Shortcuts that are a single key, while nothing is being typed";
+    tab.click("checkbox", switch).await;
+    tab.click("button", "Close").await;
+    let_go(&tab).await;
+    for key in ['a', 'd', '?'] {
+        tab.press_char(key).await;
+    }
+    tab.wait_gone("dialog", "Keyboard shortcuts").await;
+    tab.find("button", "Approve").await;
+    assert_eq!(world.journal().with("UPDATE").len(), 0);
+
+    // It is remembered; with Control they work all the same.
+    tab.reload().await;
+    tab.press_char('?').await;
+    tab.wait_gone("dialog", "Keyboard shortcuts").await;
+    tab.press_control('k').await;
+    assert!(tab.is_focused("searchbox", "Search conversations").await);
+    tab.click("button", "Keyboard shortcuts").await;
+    tab.click("checkbox", switch).await;
+    tab.click("button", "Close").await;
+    let_go(&tab).await;
+    tab.press_char('d').await;
+    tab.wait_text("Denied by you").await;
+    tab.wait_end().await;
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn everything_on_the_list_works() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    tab.ask(SALES).await;
+    tab.wait_end().await;
+    tab.ask(RAISE).await;
+    tab.find("button", "Approve").await;
+    let_go(&tab).await;
+    tab.press_char('a').await;
+    tab.wait_end().await;
+    assert_eq!(world.journal().with("UPDATE").len(), 1);
+
+    // From question to question.
+    let at =
+        |n: usize| format!("document.activeElement === document.querySelectorAll('.turn')[{n}]");
+    tab.eval("document.getElementById('scroller').scrollTop = 0")
+        .await;
+    let_go(&tab).await;
+    tab.press_char('j').await;
+    tab.wait_true(&at(1)).await;
+    tab.press_char('k').await;
+    tab.wait_true(&at(0)).await;
+
+    tab.press_char('m').await;
+    assert!(tab.is_focused("textbox", "Message").await);
+    let_go(&tab).await;
+    tab.press_char('/').await;
+    assert!(tab.is_focused("searchbox", "Search conversations").await);
+    let_go(&tab).await;
+
+    let first = tab.path().await;
+    tab.press_char('n').await;
+    tab.wait_text("What do you want to know?").await;
+    tab.ask("Hello").await;
+    tab.wait_end().await;
+    let second = tab.path().await;
+    let_go(&tab).await;
+    tab.press_char(']').await;
+    tab.wait_true(&format!("location.pathname === '{first}'"))
+        .await;
+    tab.find_many("table", "", 1, "a table").await;
+    tab.press_char('[').await;
+    tab.wait_true(&format!("location.pathname === '{second}'"))
+        .await;
+    ana.leave().await;
+    world.finish().await;
+}
