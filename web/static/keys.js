@@ -83,11 +83,12 @@ function question() {
 
 // To the turn after or before the one that is being read.
 function turn(step) {
-  const turns = [...document.querySelectorAll('.turn')];
-  const top = document.getElementById('scroller').getBoundingClientRect().top;
+  const scroller = document.getElementById('scroller');
+  const turns = [...scroller.querySelectorAll('.turn')];
+  const { top, height } = scroller.getBoundingClientRect();
   const focused = turns.indexOf(document.activeElement?.closest('.turn'));
-  const read = turns.findLastIndex((one) => one.getBoundingClientRect().top <= top + 1);
-  const goal = focused >= 0 ? turns[focused + step] : turns[Math.max(read, step > 0 ? -1 : 0) + step];
+  const seen = turns.findLastIndex((one) => one.getBoundingClientRect().top <= top + height / 3);
+  const goal = turns[(focused >= 0 ? focused : Math.max(seen, 0)) + step];
   if (!goal) return false;
   goal.tabIndex = -1;
   goal.focus({ preventScroll: true });

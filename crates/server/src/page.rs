@@ -22,6 +22,7 @@ mod call;
 mod foot;
 mod round;
 mod turn;
+mod waited;
 
 mod greeting;
 mod models;

@@ -19,7 +19,7 @@ use super::{
     render,
     round::seconds,
     sidebar::{self, Connect},
-    visible,
+    visible, waited,
 };
 use crate::servers::Known;
 
@@ -50,6 +50,8 @@ struct Card<'a> {
     /// What came back.
     came: Option<String>,
     duration: Option<String>,
+    /// How long it waited for its user.
+    waited: Option<String>,
     progress: String,
     waits: Option<Waits>,
     question: Option<QuestionId>,
@@ -123,6 +125,7 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, servers: &[Known]) 
         glance: glance(&item.arguments),
         status: status::status(item.state),
         came: status::came(&item.facts).filter(|_| is_ok(item.state)),
+        waited: waited::words(item.waited_ms),
         duration: ran.map(|(from, to)| duration(u64::try_from(to - from).unwrap_or_default())),
         progress: progress(id, item.state, item.progress.as_ref()),
         question,

@@ -10,7 +10,7 @@ use chat::{
     transcript::{CallState, End, Item, RoundState, Transcript},
 };
 
-use super::{render, round::duration, visible};
+use super::{render, round::duration, visible, waited};
 
 /// What a call that waits for an account does not say itself.
 const GOES_ON: &str = "It goes on by itself once your account is connected";
@@ -46,6 +46,8 @@ pub(super) struct Told {
     tokens: Option<Tokens>,
     /// From the question to the end.
     took: String,
+    /// How long of that it waited for its user.
+    waited: Option<String>,
     /// There is text that can be copied.
     has_text: bool,
 }
@@ -134,6 +136,7 @@ impl Told {
                 prompt: grouped(usage.prompt_tokens),
                 completion: grouped(usage.completion_tokens),
             }),
+            waited: waited::words(waited::in_all(transcript)),
             took: duration(u64::try_from(took).unwrap_or_default()),
             has_text: rounds().any(|round| !round.text.is_empty()),
         }
