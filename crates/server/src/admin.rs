@@ -25,7 +25,7 @@ use wire::{
     tap::{Context, TraceTap},
 };
 
-use crate::listen;
+use crate::{listen, traffic::Traffic};
 
 /// How long an answer of the database's is good for: each look is a write.
 const LOOK_LIFE: Duration = Duration::from_secs(5);
@@ -98,6 +98,7 @@ pub(crate) struct Health {
 
 struct Database {
     store: Store,
+    traffic: Traffic,
     /// When it was looked at last, and whether it took the write. Held while it is looked at.
     looked: Mutex<Option<(Instant, bool)>>,
 }
@@ -114,6 +115,19 @@ struct Readiness {
     ready: bool,
     /// Why it is not.
     reasons: Vec<Reason>,
+    /// What does not work, though requests can be sent here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    limits: Vec<Limit>,
+}
+
+/// What does not work at the moment. It mends itself when there is room again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Limit {
+    /// The disk is almost full: no turn is begun.
+    NoNewTurns,
+    /// The disk is almost full, or the traffic file fails: traffic is not recorded.
+    NoTraffic,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -136,11 +150,23 @@ impl Health {
     }
 
     /// The turns of the last run were taken up.
-    pub(crate) fn recovered(&self, store: Store) {
+    pub(crate) fn recovered(&self, store: Store, traffic: Traffic) {
         self.store.get_or_init(|| Database {
             store,
+            traffic,
             looked: Mutex::default(),
         });
+    }
+
+    fn limits(&self) -> Vec<Limit> {
+        let Some(database) = self.store.get() else {
+            return Vec::new();
+        };
+        let full = (!database.store.has_room()).then_some(Limit::NoNewTurns);
+        let paused = database.traffic.dropped().paused;
+        full.into_iter()
+            .chain(paused.map(|_| Limit::NoTraffic))
+            .collect()
     }
 
     async fn reasons(&self) -> Vec<Reason> {
@@ -200,12 +226,17 @@ async fn livez() -> &'static str {
 async fn readyz(State(health): State<Arc<Health>>) -> Response {
     let reasons = health.reasons().await;
     let ready = reasons.is_empty();
+    let readiness = Readiness {
+        ready,
+        reasons,
+        limits: health.limits(),
+    };
     let status = if ready {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, Json(Readiness { ready, reasons })).into_response()
+    (status, Json(readiness)).into_response()
 }
 
 #[cfg(test)]
@@ -221,7 +252,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("t.db").display());
         let store = Store::open(&url, &TaskTracker::new()).await.unwrap();
-        health.recovered(store.clone());
+        health.recovered(store.clone(), Traffic::none());
         assert_eq!(health.reasons().await, []);
 
         draining.cancel();
@@ -240,7 +271,8 @@ mod tests {
         assert!(error.contains("recovering"), "{error}");
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("t.db").display());
-        health.recovered(Store::open(&url, &TaskTracker::new()).await.unwrap());
+        let store = Store::open(&url, &TaskTracker::new()).await.unwrap();
+        health.recovered(store, Traffic::none());
         assert_eq!(ask_ready(address).await, Ok(()));
 
         shutdown.cancel();
@@ -267,7 +299,7 @@ mod tests {
         let url = format!("sqlite://{}", directory.path().join("t.db").display());
         let store = Store::open(&url, &TaskTracker::new()).await.unwrap();
         let health = Health::new(CancellationToken::new());
-        health.recovered(store.clone());
+        health.recovered(store.clone(), Traffic::none());
         store.close().await;
         assert_eq!(health.reasons().await, [Reason::Database]);
     }

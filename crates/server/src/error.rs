@@ -136,7 +136,7 @@ impl Problem {
 
     /// Adds when to ask again, where that helps (RFC 9110, section 10.2.3).
     fn say_when(&self, headers: &mut HeaderMap) {
-        if matches!(self.code, "restarting" | "too_many_turns") {
+        if matches!(self.code, "disk_full" | "restarting" | "too_many_turns") {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
         }
     }
@@ -299,6 +299,15 @@ impl Problem {
             )),
             ..problem
         }
+    }
+
+    /// 507: the disk is almost full, and what is left is for the turns that run.
+    pub fn disk_full() -> Self {
+        let message = "Toolgate's disk is full, so it begins no new answers.";
+        Self::new(StatusCode::INSUFFICIENT_STORAGE, "disk_full", message).advise(
+            "Nothing was lost. Send it again when your administrator has made room; answers that \
+             are being written go on.",
+        )
     }
 
     /// 503: what a person wanted of a turn could not be written down, so it does not count.

@@ -129,7 +129,7 @@ async fn run(
     let app = Arc::new(App::new(&config, tasks, stops).await?);
     app.recover().await?;
     app.keep_house();
-    health.recovered(app.context.store.clone());
+    health.recovered(app.context.store.clone(), app.context.traffic.clone());
     tasks.spawn(drain::run(Arc::clone(&app), config.drain, stops.clone()));
     tracing::info!(%address, url = %app.public_url, "toolgate is ready");
     let router = routes::router(Arc::clone(&app));

@@ -42,6 +42,21 @@ impl Traffic {
         Ok(Self { store, settings })
     }
 
+    /// Without a file.
+    #[cfg(test)]
+    pub(crate) fn none() -> Self {
+        let settings = TrafficSettings {
+            mode: TrafficMode::Off,
+            servers: std::collections::HashMap::new(),
+            max_age: LOOK_EVERY,
+            max_bytes: 0,
+        };
+        Self {
+            store: None,
+            settings: Arc::new(settings),
+        }
+    }
+
     /// What records every exchange.
     pub(crate) fn tap(&self) -> Arc<dyn Tap> {
         match &self.store {

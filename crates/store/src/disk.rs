@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use crate::Store;
+
 /// Bytes that are left to conversations: traffic stops when fewer are free. On a disk smaller than
 /// [`SMALL`] an eighth of it.
 const FOR_CONVERSATIONS: u64 = 64 * 1024 * 1024;
@@ -54,6 +56,13 @@ impl Room {
     /// As much of this disk as `bytes` are of a small one, at most `bytes`.
     fn share(self, bytes: u64) -> u64 {
         bytes.min(self.size / (SMALL / bytes))
+    }
+}
+
+impl Store {
+    /// Whether the disk has room for one turn more. Where it cannot be told, writing tells.
+    pub fn has_room(&self) -> bool {
+        Room::at(&self.0.path).is_none_or(Room::for_turns)
     }
 }
 

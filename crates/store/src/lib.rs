@@ -32,7 +32,7 @@ mod writer;
 pub mod disk;
 pub mod traffic;
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use sqlx::SqlitePool;
 use tokio_util::task::TaskTracker;
@@ -52,6 +52,7 @@ pub use crate::{
 pub struct Store(Arc<Inner>);
 
 struct Inner {
+    path: PathBuf,
     writer: Writer,
     readers: SqlitePool,
     tasks: TaskTracker,
@@ -70,8 +71,9 @@ impl Store {
             .await
             .map_err(failed)?;
         let readers = open::readers(&path);
-        let writer = Writer::start(path, conn, tasks);
+        let writer = Writer::start(path.clone(), conn, tasks);
         Ok(Self(Arc::new(Inner {
+            path,
             writer,
             readers,
             tasks: tasks.clone(),

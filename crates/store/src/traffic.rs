@@ -132,8 +132,8 @@ impl TrafficStore {
     }
 }
 
-/// `a/toolgate.db` has `a/toolgate-traffic.db`.
-fn beside(path: &Path) -> PathBuf {
+/// The traffic file of the database at `path`: `a/toolgate.db` has `a/toolgate-traffic.db`.
+pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.file_stem().unwrap_or_default().to_owned();
     name.push("-traffic");
     if let Some(extension) = path.extension() {

@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use store::disk::{Room, Stopped};
 use url::Url;
 use wire::http::is_loopback;
 
@@ -16,7 +17,8 @@ use super::{
     way::Way,
 };
 use crate::config::{
-    Config, ConfigError, ConfiguredServer, KEYS, Layered, Source as _, unknown_in_environment,
+    Config, ConfigError, ConfiguredServer, KEYS, Layered, Source as _, TrafficMode,
+    unknown_in_environment,
 };
 
 /// The largest MCP request that Pomerium's tool policy is known to see whole, bytes: what the
@@ -49,8 +51,13 @@ pub(super) async fn without_network(config: &Config, source: &Layered, report: &
     report.extend(plain_key(config));
     report.extend(config.servers.iter().filter_map(plain_bearer));
     let url = config.database_url.clone();
-    let looked = tokio::task::spawn_blocking(move || database(&url)).await;
-    report.extend(looked);
+    let records = config.traffic.mode != TrafficMode::Off;
+    let looked = tokio::task::spawn_blocking(move || {
+        let path = database_path(&url);
+        let traffic = records.then(|| traffic_file(&path)).flatten();
+        [Some(database(&path)), traffic, room(&path)]
+    });
+    report.extend(looked.await.into_iter().flatten().flatten());
 }
 
 /// Which settings come from where: names only.
@@ -168,18 +175,50 @@ fn is_in_clear(url: &Url) -> bool {
     url.scheme() == "http" && !url.host_str().is_some_and(is_loopback)
 }
 
-/// What `serve` would do with the database. Nothing is created, and nothing is written.
-fn database(url: &str) -> Check {
-    let id = "settings.database";
+fn database_path(url: &str) -> PathBuf {
     let path = url.strip_prefix("sqlite:").unwrap_or(url);
-    let path = PathBuf::from(path.strip_prefix("//").unwrap_or(path));
+    PathBuf::from(path.strip_prefix("//").unwrap_or(path))
+}
+
+/// Whether the traffic file could be opened, if there is one.
+fn traffic_file(database: &Path) -> Option<Check> {
+    let path = store::traffic::beside(database);
+    let start = begins(&path).ok()?;
+    (!start.is_empty() && start != SQLITE).then(|| {
+        let what = format!(
+            "traffic file {}: the file is no SQLite database",
+            path.display()
+        );
+        let mend = "move it away, or set TOOLGATE_TRAFFIC=off";
+        Check::fail(Group::Settings, "settings.traffic", what).mend(mend)
+    })
+}
+
+/// Whether the disk of the database has room.
+fn room(database: &Path) -> Option<Check> {
+    let room = Room::at(database)?;
+    let free = room.free / (1024 * 1024);
+    let what = if !room.for_turns() {
+        format!("disk: {free} MiB are free: no answers are begun, and traffic is not recorded")
+    } else if !room.for_traffic(Stopped::No) {
+        format!("disk: {free} MiB are free: traffic is not recorded")
+    } else {
+        return None;
+    };
+    let mend = "make room on the disk of TOOLGATE_DATABASE_URL";
+    Some(Check::warn(Group::Settings, "settings.disk", what).mend(mend))
+}
+
+/// What `serve` would do with the database. Nothing is created, and nothing is written.
+fn database(path: &Path) -> Check {
+    let id = "settings.database";
     let shown = path.display();
     let fail = |what: String| {
         let mend = "set TOOLGATE_DATABASE_URL to sqlite://FILE in a directory that Toolgate may \
                     write to";
         Check::fail(Group::Settings, id, what).mend(mend)
     };
-    match begins(&path) {
+    match begins(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let directory = match path.parent() {
                 Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -198,7 +237,7 @@ fn database(url: &str) -> Check {
         Ok(start) if !start.is_empty() && start != SQLITE => {
             fail(format!("database {shown}: the file is no SQLite database"))
         }
-        Ok(_) => match OpenOptions::new().write(true).open(&path) {
+        Ok(_) => match OpenOptions::new().write(true).open(path) {
             Ok(_) => {
                 let what = format!("database {shown}: there and writable");
                 Check::ok(Group::Settings, id, what)
@@ -287,7 +326,7 @@ mod tests {
     use crate::doctor::report::Verdict;
 
     fn verdict(path: &Path) -> (Verdict, String) {
-        let check = database(&format!("sqlite://{}", path.display()));
+        let check = database(&database_path(&format!("sqlite://{}", path.display())));
         (check.verdict, check.what)
     }
 

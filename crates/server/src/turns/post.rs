@@ -284,6 +284,9 @@ impl Turns {
         if self.context.draining.is_cancelled() {
             return Err(Problem::shutting_down());
         }
+        if !self.context.store.has_room() {
+            return Err(Problem::disk_full());
+        }
         let working: Vec<_> = self
             .running
             .iter()
