@@ -5,6 +5,7 @@ use std::{future::Future, time::Instant};
 use chat::{
     event::{Answer, Logged},
     ids::{CallId, ConversationId, QuestionId, TurnId},
+    selection::Selection,
     transcript::{CallState, Transcript},
 };
 use demo::pomerium::{DemoUser, Standin};
@@ -55,7 +56,9 @@ pub struct Conversation {
     pub title: String,
     /// The turn that runs in it.
     pub running: Option<TurnId>,
-    /// Its turns, the oldest first.
+    /// What is switched off in it.
+    pub off: Selection,
+    /// The turns of a branch, the oldest first.
     pub turns: Vec<ConversationTurn>,
 }
 
@@ -64,6 +67,9 @@ pub struct Conversation {
 pub struct ConversationTurn {
     /// Which.
     pub id: TurnId,
+    /// The turns that follow the same one, itself among them; only with its conversation.
+    #[serde(default)]
+    pub siblings: Vec<TurnId>,
     /// All of it.
     pub transcript: Transcript,
 }
@@ -171,6 +177,19 @@ impl User {
         self.send(self.request(Method::POST, path).json(body)).await
     }
 
+    /// `PATCH` with JSON, whatever the answer.
+    pub async fn patch(&self, path: &str, body: &Value) -> Response {
+        self.send(self.request(Method::PATCH, path).json(body))
+            .await
+    }
+
+    /// `DELETE`, whatever the answer.
+    pub async fn delete(&self, path: &str) -> Response {
+        let nothing = json!({});
+        self.send(self.request(Method::DELETE, path).json(&nothing))
+            .await
+    }
+
     /// Opens a stream of events; fails if the answer is none.
     pub async fn stream(&self, path: &str) -> Events {
         let accept = HeaderValue::from_static("text/event-stream");
@@ -212,7 +231,17 @@ impl User {
         self.post("/api/messages", &body).await.expect(202).json()
     }
 
-    /// A conversation with all its turns.
+    /// Asks with more than a text (`edits`, `model`, …), whatever comes of it. The message has an
+    /// id of its own, unless `body` gives it one.
+    pub async fn ask_with(&self, text: &str, body: &Value) -> Response {
+        let mut whole = json!({ "message_id": Uuid::now_v7(), "message": text });
+        for (key, value) in body.as_object().into_iter().flatten() {
+            whole[key] = value.clone();
+        }
+        self.post("/api/messages", &whole).await
+    }
+
+    /// A conversation with the turns of its newest branch.
     pub async fn conversation(&self, id: &ConversationId) -> Conversation {
         self.get_json(&format!("/api/conversations/{id}")).await
     }

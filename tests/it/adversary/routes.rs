@@ -27,7 +27,7 @@ pub(super) struct Ids {
 
 /// A method and a path as the router has them: `GET`, `/c/{conversation}`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Route {
+pub(crate) struct Route {
     method: String,
     pub(super) template: String,
 }
@@ -38,7 +38,7 @@ impl Route {
     }
 
     /// `POST /api/messages`.
-    pub(super) fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         format!("{} {}", self.method, self.template)
     }
 
@@ -69,7 +69,11 @@ impl Route {
     /// A body that it takes, about these.
     pub(super) fn body(&self, ids: &Ids) -> Value {
         match self.template.as_str() {
-            "/api/servers" | "/api/turns/{turn}/cancel" => json!({}),
+            "/api/servers"
+            | "/api/turns/{turn}/cancel"
+            | "/api/conversations/{conversation}/restore" => json!({}),
+            // The one deletes it whatever the body.
+            "/api/conversations/{conversation}" => json!({ "title": "Mine now" }),
             "/api/servers/look" | "/api/servers/disconnect" => json!({ "server": "Notes" }),
             "/api/turns/{turn}/questions/{question}" => json!({ "kind": "approve" }),
             "/api/messages" => json!({
@@ -83,7 +87,7 @@ impl Route {
 }
 
 /// All routes.
-pub(super) fn all() -> BTreeSet<Route> {
+pub(crate) fn all() -> BTreeSet<Route> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/server/src/routes.rs");
     let source = fs::read_to_string(&file).unwrap();
     let code = source.lines().filter(|line| !line.trim().starts_with("//"));

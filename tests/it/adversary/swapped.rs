@@ -31,7 +31,7 @@ use crate::{
 /// What nobody else's page, answer or error may hold.
 const SECRET: &str = "9f1c7f2e-ledger";
 /// The routes that name nothing of anybody's: everybody gets their own there.
-const OWN: [&str; 16] = [
+const OWN: [&str; 17] = [
     "GET /",
     "GET /connected",
     "GET /traffic",
@@ -45,6 +45,7 @@ const OWN: [&str; 16] = [
     "POST /api/servers/look",
     "POST /api/servers/disconnect",
     "GET /api/conversations",
+    "GET /api/models",
     "POST /v1/chat/completions",
     "GET /v1/models",
     "GET /v1/models/{*model}",
@@ -188,7 +189,7 @@ fn with_her_ids(ben: &User, route: &Route, method: &Method, ids: &Ids) -> Reques
         .header("last-event-id", &last)
         .header("x-toolgate-turn", ids.turn.as_str())
         .header("mcp-session-id", ids.turn.as_str());
-    if *method == Method::POST {
+    if !matches!(*method, Method::GET | Method::HEAD) {
         request.json(&route.body(ids))
     } else {
         request
@@ -275,13 +276,14 @@ async fn nothing_of_anas_is_at_any_url_for_ben() {
 
 /// The id that a page of hers gave a message finds her turn for her alone.
 async fn taken_message_id(ben: &User, hers: &Hers, marks: &[String]) {
-    let body = json!({ "message_id": hers.message_id, "message": "Mine?" });
+    let mut body = json!({ "message_id": hers.message_id, "message": "Mine?" });
     let posted = ben.post("/api/messages", &body).await.expect(202);
     for mark in marks {
         assert!(!posted.body.contains(mark), "{}", posted.body);
     }
     let posted: Posted = posted.json();
     ben.wait_end(&posted.turn).await;
+    body["message"] = json!(format!("Where is {SECRET}?"));
     let again: Posted = hers
         .ana
         .post("/api/messages", &body)
