@@ -26,10 +26,16 @@ mod keyboard;
 
 mod views;
 
+mod charts;
+mod results;
+
 mod answer;
 mod branches_page;
+mod long;
 
 mod servers_page;
+
+mod traffic;
 
 mod axe;
 
@@ -73,6 +79,8 @@ async fn turns(tab: &Tab) -> String {
                 details.removeAttribute('open');
                 details.removeAttribute('data-opened');
               }
+              // What was read when somebody opened it.
+              for (const place of turns.querySelectorAll('[data-load]')) place.replaceChildren();
               // Where code that was still open was added to.
               for (const code of turns.querySelectorAll('code[id]')) code.removeAttribute('id');
               return turns.innerHTML.replace(/\\s+/g, ' ').replaceAll('> <', '><');

@@ -113,6 +113,7 @@ function editor(turn, text) {
   const box = document.createElement('textarea');
   box.id = `${turn.id}-edit`;
   box.dir = 'auto';
+  box.rows = 1;
   box.value = text;
   label.htmlFor = box.id;
   const buttons = document.createElement('div');

@@ -276,7 +276,7 @@ fn open_code(out: &mut dyn fmt::Write, language: &str, id: Option<&str>) -> fmt:
     };
     write!(
         out,
-        "<div class=\"code\"><p class=\"bar\"><span>{name}</span>\
+        "<div class=\"code\"><p class=\"code-bar\"><span>{name}</span>\
          <button type=\"button\" class=\"quiet\" data-do=\"copy-code\" aria-label=\"Copy the code\">\
          Copy</button></p>\
          <pre role=\"group\" aria-label=\"Code\" tabindex=\"0\"><code"

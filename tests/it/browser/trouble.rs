@@ -88,9 +88,6 @@ async fn an_endpoint_that_refuses_its_key_is_named_and_the_question_can_be_tried
     tab.keep_picture("refused-key").await;
     same_after_reload(&tab).await;
     tab.click("button", "Try again").await;
-    let typed = tab.find("textbox", "Message").await.value().await;
-    assert_eq!(typed, SALES);
-    tab.press(Key::Enter).await;
     tab.find("table", "").await;
     tab.wait_end().await;
     ana.leave().await;

@@ -175,7 +175,7 @@ fn links_open_elsewhere_and_tell_nothing() {
 fn code_says_its_language_and_can_be_copied() {
     assert_eq!(
         html("```sql x\nSELECT '<b>'\n```"),
-        "<div class=\"code\"><p class=\"bar\"><span>sql</span>\
+        "<div class=\"code\"><p class=\"code-bar\"><span>sql</span>\
          <button type=\"button\" class=\"quiet\" data-do=\"copy-code\" aria-label=\"Copy the code\">\
          Copy</button></p><pre role=\"group\" aria-label=\"Code\" tabindex=\"0\">\
          <code class=\"language-sql\">SELECT '&lt;b&gt;'\n</code></pre></div>\n"

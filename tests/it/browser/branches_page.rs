@@ -1,0 +1,206 @@
+//! A question asked again, and its versions.
+
+use demo::{model::Reply, pomerium::DemoUser};
+use harness::{
+    World,
+    browser::{Key, Tab, Visitor},
+};
+
+use super::{READABLE, SALES, STORY, last_turn, same_after_reload};
+
+const VERSIONS: &str = "Versions of this question";
+const EDIT: &str = "Edit your question";
+
+/// Asks, and has the model answer so.
+async fn ask(world: &World, tab: &Tab, question: &str, reply: &str) {
+    world.model().queue(Reply::text(reply));
+    tab.ask(question).await;
+    tab.wait_text(reply).await;
+    tab.wait_end().await;
+}
+
+/// Waits until the page is at the end of its conversation's newest branch, and shows this.
+async fn questions(tab: &Tab) -> Vec<String> {
+    let asked = "[...document.querySelectorAll('.message')].map((each) => each.textContent)";
+    serde_json::from_value(tab.eval(asked).await).unwrap()
+}
+
+#[tokio::test]
+async fn an_answer_is_given_again_and_the_old_one_stays() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    ask(&world, &tab, "One", "The first answer.").await;
+    ask(&world, &tab, "Two", "The second answer.").await;
+    tab.wait_gone("group", VERSIONS).await;
+    let old = last_turn(&tab).await;
+
+    world.model().queue(Reply::text("Another second answer."));
+    let buttons = tab.find_many("button", "Regenerate", 2, "one each").await;
+    buttons[1].click().await;
+    tab.wait_text("Another second answer.").await;
+    tab.wait_end().await;
+    assert_eq!(questions(&tab).await, ["One", "Two"]);
+    let versions = tab.find("group", VERSIONS).await;
+    assert!(versions.text().await.contains("2 of 2"));
+    assert!(!tab.text().await.contains("The second answer."));
+    assert!(tab.is_focused("textbox", "Message").await);
+    same_after_reload(&tab).await;
+    tab.keep_picture("versions").await;
+    tab.assert_accessible("two versions").await;
+
+    // The old one is a link away, and can be gone on with.
+    tab.click("link", "Previous version").await;
+    tab.wait_text("The second answer.").await;
+    let shown = tab.find("group", VERSIONS).await.text().await;
+    assert!(shown.contains("1 of 2"), "{shown}");
+    assert_eq!(tab.eval("location.search").await, format!("?turn={old}"));
+    ask(&world, &tab, "Three", "The third answer.").await;
+    assert_eq!(questions(&tab).await, ["One", "Two", "Three"]);
+    assert!(!tab.text().await.contains("Another second answer."));
+    same_after_reload(&tab).await;
+    let request = world.model().requests().pop().unwrap();
+    let said: Vec<_> = request
+        .messages()
+        .iter()
+        .filter(|message| message["role"] == "assistant")
+        .map(|message| message["content"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(said, ["The first answer.", "The second answer."]);
+
+    tab.click("link", "Next version").await;
+    tab.wait_text("Another second answer.").await;
+    assert!(!tab.text().await.contains("The third answer."));
+    // Without scripts the versions can be read as well.
+    tab.forbid_scripts().await;
+    tab.reload().await;
+    tab.click("link", "Previous version").await;
+    tab.wait_text("The third answer.").await;
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_turn_in_another_branch_does_not_land_here() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    ask(&world, &tab, "One", "The first answer.").await;
+    let old = last_turn(&tab).await;
+    let path = tab.path().await;
+    world.model().queue(Reply::text("Another first answer."));
+    tab.click("button", "Regenerate").await;
+    tab.wait_text("Another first answer.").await;
+    tab.wait_end().await;
+
+    let other = ana.open(&format!("{path}?turn={old}")).await;
+    other.wait_text("The first answer.").await;
+    world.model().set_delay(READABLE);
+    tab.ask(STORY).await;
+    tab.wait_text("Writing…").await;
+    // The list says that something runs; the branch that is shown there stays as it is.
+    other.wait_true("document.querySelector('#conversations .mark.running') !== null").await;
+    tab.wait_true("document.querySelectorAll('.blocks > *').length > 4").await;
+    assert_eq!(questions(&other).await, ["One"]);
+    other.find("button", "Send").await;
+    tab.wait_end().await;
+    assert_eq!(questions(&other).await, ["One"]);
+    same_after_reload(&other).await;
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_question_is_edited_in_its_place() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    ask(&world, &tab, "One", "The first answer.").await;
+    ask(&world, &tab, "Two", "The second answer.").await;
+
+    let edit = tab.find_many("button", "Edit", 2, "one each").await;
+    edit[0].click().await;
+    let box_ = tab.find("textbox", EDIT).await;
+    assert_eq!(box_.value().await, "One");
+    tab.insert(" and a half").await;
+    tab.keep_picture("edit").await;
+    tab.assert_accessible("a question being edited").await;
+    // Escape gives up, and what was typed is there the next time.
+    tab.press(Key::Escape).await;
+    tab.wait_gone("textbox", EDIT).await;
+    assert_eq!(questions(&tab).await, ["One", "Two"]);
+    assert!(tab.is_focused("button", "Edit").await);
+    tab.reload().await;
+    tab.find_many("button", "Edit", 2, "one each").await[0].click().await;
+    assert_eq!(tab.find("textbox", EDIT).await.value().await, "One and a half");
+    tab.click("button", "Cancel").await;
+    tab.find_many("button", "Edit", 2, "one each").await[0].click().await;
+    assert_eq!(tab.find("textbox", EDIT).await.value().await, "One");
+
+    tab.insert(", edited").await;
+    world.model().queue(Reply::text("The edited answer."));
+    tab.click("button", "Save & send").await;
+    tab.wait_text("The edited answer.").await;
+    tab.wait_end().await;
+    assert_eq!(questions(&tab).await, ["One, edited"]);
+    tab.find("group", VERSIONS).await;
+    same_after_reload(&tab).await;
+    tab.click("link", "Previous version").await;
+    tab.wait_text("The second answer.").await;
+    assert_eq!(questions(&tab).await, ["One", "Two"]);
+
+    // From an old version too; then the newest is shown.
+    world.model().queue(Reply::text("A third way."));
+    tab.find_many("button", "Regenerate", 2, "one each").await[0].click().await;
+    tab.wait_text("A third way.").await;
+    tab.wait_end().await;
+    assert_eq!(tab.eval("location.search").await, "");
+    let versions = tab.find("group", VERSIONS).await.text().await;
+    assert!(versions.contains("3 of 3"), "{versions}");
+    same_after_reload(&tab).await;
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_failed_is_tried_again_at_once() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    world.model().queue(Reply::error(401, "invalid_request_error", "Incorrect API key."));
+    tab.ask(SALES).await;
+    tab.wait_text("Incorrect API key.").await;
+    tab.wait_end().await;
+    tab.write("A draft").await;
+    tab.click("button", "Try again").await;
+    tab.find("table", "").await;
+    tab.wait_end().await;
+    assert_eq!(questions(&tab).await, [SALES]);
+    let draft = tab.find("textbox", "Message").await.value().await;
+    assert_eq!(draft, "A draft", "what is typed meanwhile stays");
+    let versions = tab.find("group", VERSIONS).await.text().await;
+    assert!(versions.contains("2 of 2"), "{versions}");
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn while_a_turn_runs_nothing_is_asked_again() {
+    let world = World::build().model_delay(READABLE).start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    ask(&world, &tab, "One", "The first answer.").await;
+    tab.ask(STORY).await;
+    tab.wait_text("Writing…").await;
+    assert!(!tab.find("button", "Regenerate").await.is_enabled().await);
+    for edit in tab.find_many("button", "Edit", 2, "one each").await {
+        assert!(!edit.is_enabled().await);
+    }
+    tab.click("button", "Stop").await;
+    tab.wait_end().await;
+    for again in tab.find_many("button", "Regenerate", 2, "one each").await {
+        assert!(again.is_enabled().await);
+    }
+    ana.leave().await;
+    world.finish().await;
+}
