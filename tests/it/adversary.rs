@@ -5,7 +5,7 @@
 mod cross_site;
 mod forged;
 mod replayed;
-mod routes;
+pub(crate) mod routes;
 mod shared_servers;
 mod signed_out;
 mod swapped;

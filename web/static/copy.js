@@ -17,7 +17,8 @@ export function copyAnswer(button) {
   });
 }
 
-async function copy(button, read) {
+// Copies what `read` gives, and says on the button how it went.
+export async function copy(button, read) {
   const words = button.textContent;
   let said = 'Copied';
   try {

@@ -1,12 +1,13 @@
 // The traffic pages: rows load what they open to, a running turn is kept up to date, copies are
 // made, times are the reader's own. Without this all of it is links.
 
+import './alive.js';
+import { copy } from './copy.js';
+
 const EVERY_MS = 1500;
 
 // Looks in vain after which a page is left as it is.
 const TRIES = 20;
-
-const announcer = document.getElementById('announcer');
 
 // The HTML the server has for this, or nothing.
 async function html(path) {
@@ -39,23 +40,11 @@ document.addEventListener('toggle', async ({ target }) => {
   localTimes(target);
 }, true);
 
-document.addEventListener('click', async (event) => {
-  const button = event.target.closest('[data-copy], [data-copy-from]');
+document.addEventListener('click', ({ target }) => {
+  const button = target.closest('[data-copy], [data-copy-from]');
   if (!button) return;
-  const { copy, copyFrom } = button.dataset;
-  const text = copy ?? document.getElementById(copyFrom).textContent;
-  const label = button.textContent;
-  try {
-    await navigator.clipboard.writeText(text);
-    button.textContent = 'Copied';
-    announcer.textContent = 'Copied';
-  } catch {
-    button.textContent = 'Copying is not allowed';
-  }
-  setTimeout(() => {
-    button.textContent = label;
-    announcer.textContent = '';
-  }, 2000);
+  const { copy: text, copyFrom } = button.dataset;
+  copy(button, async () => text ?? document.getElementById(copyFrom).textContent);
 });
 
 // Up and down go from row to row.

@@ -19,6 +19,7 @@ use store::traffic::{
 
 use crate::{
     app::{App, AppState},
+    config::TrafficMode,
     error::Problem,
     extract::{Path, Query},
     gate::Caller,
@@ -46,6 +47,8 @@ pub(crate) struct TurnsBody {
     turns: Vec<TurnBody>,
     /// What `before` has to be for the turns that follow.
     next: Option<TurnId>,
+    /// How much is recorded (`TOOLGATE_TRAFFIC`).
+    mode: &'static str,
     /// What was not recorded since the start, of everybody's.
     dropped: DroppedBody,
 }
@@ -149,6 +152,11 @@ pub(crate) async fn turns(
     Ok(Json(TurnsBody {
         next: last.map(|row| row.turn.clone()),
         turns: rows.into_iter().map(TurnBody::from).collect(),
+        mode: match traffic.settings().mode {
+            TrafficMode::Full => "full",
+            TrafficMode::Metadata => "metadata",
+            TrafficMode::Off => "off",
+        },
         dropped: traffic.dropped().into(),
     }))
 }

@@ -27,7 +27,7 @@ use serde::Deserialize;
 use store::traffic::{ExchangeId, Paused};
 
 use self::{compare::Compared, turn::Turn};
-use super::{problem, render};
+use super::{problem, render, visible};
 use crate::{
     app::{App, AppState},
     config::TrafficMode,
@@ -160,8 +160,34 @@ fn answer(html: Result<String, Problem>) -> Response {
 
 /// What is to be said about the recording as a whole.
 fn notices(app: &App) -> Vec<String> {
-    let dropped = app.context.traffic.dropped();
+    let traffic = &app.context.traffic;
+    let (settings, dropped) = (traffic.settings(), traffic.dropped());
     let mut notices = Vec::new();
+    match settings.mode {
+        TrafficMode::Full => {}
+        TrafficMode::Metadata => notices.push(
+            "Recorded is who was asked, when and how it went, without any body: the operator set \
+             TOOLGATE_TRAFFIC to metadata."
+                .to_owned(),
+        ),
+        TrafficMode::Off => notices
+            .push("Nothing is recorded: the operator set TOOLGATE_TRAFFIC to off.".to_owned()),
+    }
+    let less = |(server, mode): (&String, &TrafficMode)| match mode {
+        TrafficMode::Full => None,
+        TrafficMode::Metadata => Some(format!("of {} no bodies", visible(server))),
+        TrafficMode::Off => Some(format!("of {} nothing", visible(server))),
+    };
+    if settings.mode == TrafficMode::Full {
+        let mut less: Vec<_> = settings.servers.iter().filter_map(less).collect();
+        less.sort();
+        if !less.is_empty() {
+            notices.push(format!(
+                "The operator has less recorded {}.",
+                less.join(", ")
+            ));
+        }
+    }
     match app.context.traffic.settings().mode {
         TrafficMode::Full => {}
         TrafficMode::Metadata => notices.push(

@@ -199,17 +199,18 @@ fn events(shown: &Shown<'_>) -> Events {
         before = frame.at_us.or(before);
         total += 1;
     }
-    let to = shown.skip + list.len();
+    let skipped = shown.skip.min(total);
+    let to = skipped + list.len();
     Events {
         title: match (list.len() == total, list.is_empty()) {
             (true, _) => words::count(total as u64, "event", "events"),
             (false, true) => format!("No such events: there are {total}"),
-            (false, false) => format!("Events {} to {to} of {total}", shown.skip + 1),
+            (false, false) => format!("Events {} to {to} of {total}", skipped + 1),
         },
-        first: shown.skip + 1,
+        first: skipped + 1,
         list,
         assembled: Some(assembled).filter(|assembled| !assembled.is_empty()),
-        next: (to < total && to > shown.skip).then(|| format!("{}?skip={to}", shown.href)),
+        next: (to < total).then(|| format!("{}?skip={to}", shown.href)),
     }
 }
 

@@ -115,7 +115,7 @@ pub(super) async fn list(
         none: if is_filtered {
             "No such turns here."
         } else {
-            "Nothing has been recorded yet. Ask something in the chat."
+            "Nothing is recorded so far."
         },
         older: before
             .filter(|_| !is_end)
