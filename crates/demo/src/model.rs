@@ -108,6 +108,7 @@ struct Shared {
 #[derive(Default)]
 struct State {
     captures: Captures,
+    captured: u64,
     queue: VecDeque<Reply>,
 }
 
@@ -165,12 +166,13 @@ impl Model {
             .collect()
     }
 
-    /// How many requests came since the start.
+    /// How many requests for an answer came since the start: looks at the list of models are not
+    /// counted.
     pub fn received(&self) -> u64 {
         *self.shared.received.borrow()
     }
 
-    /// Waits until `count` requests have come since the start. Has no limit of time.
+    /// Waits until `count` of them have come since the start. Has no limit of time.
     pub async fn wait_received(&self, count: u64) {
         let mut received = self.shared.received.subscribe();
         // It cannot fail: `self` keeps the sender.
@@ -213,10 +215,15 @@ impl Shared {
 
     fn capture(&self, received: Received) -> DeliveryMark {
         let mut mark = DeliveryMark::default();
+        let asks = received.path.ends_with("/chat/completions");
         // Under the sender's lock, so that a number counted is a request kept.
-        self.received.send_modify(|count| {
-            *count += 1;
-            mark = self.state().captures.push(*count, received);
+        self.received.send_if_modified(|count| {
+            *count += u64::from(asks);
+            let mut state = self.state();
+            state.captured += 1;
+            let number = state.captured;
+            mark = state.captures.push(number, received);
+            asks
         });
         mark
     }

@@ -9,6 +9,7 @@
 //! (RFC 6749 with PKCE, RFC 7636) and the metadata of RFC 9728 and RFC 8414. Everything is kept in
 //! memory. It checks no password: whoever consents chooses whose notes they are.
 
+mod attachments;
 mod authorization;
 mod bearer;
 mod expiring;

@@ -3,6 +3,7 @@
 //! It keeps no state. What was asked, called and answered so far is read from the request, so
 //! a restart of either side changes nothing.
 
+mod breakdown;
 mod change;
 mod look;
 mod named;
@@ -56,6 +57,12 @@ pub const QUESTIONS: &[Question] = &[
         run: notes::add,
     },
     Question {
+        ask: "Show me the attachments of my notes",
+        shows: "a picture, a file and a link in a result",
+        words: &[&["attachment"]],
+        run: notes::attachments,
+    },
+    Question {
         ask: "What notes do I have?",
         shows: "a call to a server that wants an account to be connected first",
         words: &[&["what", "notes"], &["my notes"]],
@@ -66,6 +73,18 @@ pub const QUESTIONS: &[Question] = &[
         shows: "what a server learns about you from Pomerium's assertion",
         words: &[&["who am i"]],
         run: look::whoami,
+    },
+    Question {
+        ask: "What were our sales by category?",
+        shows: "a result that can be drawn as bars",
+        words: &[&["sales", "categor"]],
+        run: breakdown::by_category,
+    },
+    Question {
+        ask: "How did our sales go by month?",
+        shows: "a result that can be drawn as lines, with more rows than an answer has room for",
+        words: &[&["sales", "month"]],
+        run: breakdown::by_month,
     },
     Question {
         ask: "What were our sales by year?",

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::{Account, Shared, bearer::MAX_REQUEST_BYTES};
+use super::{Account, Shared, attachments, bearer::MAX_REQUEST_BYTES};
 
 /// The longest note, bytes.
 const MAX_NOTE_BYTES: usize = 4 * 1024;
@@ -38,6 +38,11 @@ struct AddNote {
     /// What to write down.
     text: String,
 }
+
+/// Arguments of `show_attachments`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ShowAttachments {}
 
 /// The answer of `list_notes`.
 #[derive(Serialize, JsonSchema)]
@@ -85,6 +90,7 @@ pub(super) struct Server(Arc<Shared>);
 enum ToolName {
     AddNote,
     ListNotes,
+    ShowAttachments,
 }
 
 impl ServerHandler for Server {
@@ -134,6 +140,7 @@ impl ServerHandler for Server {
         let result = match tool {
             ToolName::AddNote => self.add_note(account, request.arguments),
             ToolName::ListNotes => self.list_notes(account, request.arguments),
+            ToolName::ShowAttachments => show_attachments(account, request.arguments),
         };
         let result = result
             .unwrap_or_else(|problem| CallToolResult::error(vec![ContentBlock::text(problem)]));
@@ -177,12 +184,13 @@ impl Server {
 
 impl ToolName {
     /// In the order in which they are listed: by name.
-    const ALL: [Self; 2] = [Self::AddNote, Self::ListNotes];
+    const ALL: [Self; 3] = [Self::AddNote, Self::ListNotes, Self::ShowAttachments];
 
     fn name(self) -> &'static str {
         match self {
             Self::AddNote => "add_note",
             Self::ListNotes => "list_notes",
+            Self::ShowAttachments => "show_attachments",
         }
     }
 
@@ -201,8 +209,21 @@ impl ToolName {
                 let hints = ToolAnnotations::with_title("List notes").read_only(true);
                 described::<ListNotes, Listed>(self, "All notes, the oldest first.", hints)
             }
+            Self::ShowAttachments => {
+                let hints = ToolAnnotations::with_title("Show attachments").read_only(true);
+                let description = "The pictures, files and links that hang on notes.";
+                described::<ShowAttachments, attachments::Shown>(self, description, hints)
+            }
         }
     }
+}
+
+fn show_attachments(
+    account: Account,
+    arguments: Option<JsonObject>,
+) -> Result<CallToolResult, String> {
+    let ShowAttachments {} = parse(arguments)?;
+    Ok(attachments::of(account))
 }
 
 fn described<A: JsonSchema + 'static, R: JsonSchema + 'static>(

@@ -29,6 +29,21 @@ pub(super) fn list(turn: &Turn<'_>) -> Result<Answer, Missing> {
     }))
 }
 
+/// What hangs on the notes.
+pub(super) fn attachments(turn: &Turn<'_>) -> Result<Answer, Missing> {
+    let Some(done) = turn.steps_of("show_attachments").last() else {
+        let call = turn.call("show_attachments", &[])?;
+        return Ok(call_after("I fetch what hangs on your notes.", [call]));
+    };
+    let text = done.text();
+    let told = text.lines().next().unwrap_or_default();
+    Ok(Answer::text(if told.contains("attachments") {
+        format!("{told} What I cannot see myself, you can: it is in the call above.")
+    } else {
+        react(text)
+    }))
+}
+
 /// Writes down what the question says.
 pub(super) fn add(turn: &Turn<'_>) -> Result<Answer, Missing> {
     let Some(done) = turn.steps_of("add_note").last() else {

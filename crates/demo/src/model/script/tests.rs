@@ -23,6 +23,7 @@ fn tools() -> Value {
         function("database__write_query", Some("sql")),
         function("notes__add_note", Some("text")),
         function("notes__list_notes", None),
+        function("notes__show_attachments", None),
     ])
 }
 
@@ -273,6 +274,23 @@ fn notes_and_names_come_from_what_the_server_said() {
         let mut talk = Talk::ask(who);
         talk.give(&[result]);
         assert!(talk.text().contains(expected), "{expected}");
+    }
+}
+
+#[test]
+fn sales_are_broken_down_by_what_was_asked() {
+    for (question, column) in [
+        ("What were our sales by category?", "category_name"),
+        ("How did our sales go by month?", "'%Y-%m'"),
+    ] {
+        let mut talk = Talk::ask(question);
+        assert!(talk.sql().contains(column), "{question}");
+        talk.give(&[r#"{"columns":["by","orders","sales"],"rows":[["b",1,1],["a",2,5]]}"#]);
+        let text = talk.text();
+        assert!(text.contains("**a** with 5.00, of **6.00**"), "{text}");
+        let mut talk = Talk::ask(question);
+        talk.give(&["disk I/O error"]);
+        assert!(talk.text().contains("disk I/O error"));
     }
 }
 
