@@ -46,6 +46,9 @@ pub struct Failure {
     /// Pomerium's `x-request-id` (equal to `request-id` in its authorization log), if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Nobody said anything for too long.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub timed_out: bool,
 }
 
 impl Failure {
@@ -58,7 +61,15 @@ impl Failure {
             advice: advice.into(),
             status: None,
             request_id: None,
+            timed_out: false,
         }
+    }
+
+    /// The same failure, which is that nobody said anything for too long.
+    #[must_use]
+    pub fn after_silence(mut self) -> Self {
+        self.timed_out = true;
+        self
     }
 
     /// The same failure, carried by an HTTP answer of this status.

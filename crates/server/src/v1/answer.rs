@@ -77,6 +77,7 @@ fn failed(failure: Option<&Failure>) -> Problem {
         (Layer::Model, Some(404)) => (StatusCode::NOT_FOUND, "model_not_found"),
         (Layer::Model, Some(400 | 413 | 422)) => (StatusCode::BAD_REQUEST, "model_refused"),
         (Layer::Model, Some(429)) => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_exceeded"),
+        (Layer::Model, _) if failure.timed_out => (StatusCode::GATEWAY_TIMEOUT, "model_timeout"),
         (Layer::Model, Some(408 | 504)) => (StatusCode::GATEWAY_TIMEOUT, "model_timeout"),
         (Layer::Model, _) => (StatusCode::BAD_GATEWAY, "model_failed"),
         (Layer::Toolgate | Layer::Pomerium | Layer::Server, _) => {

@@ -70,6 +70,11 @@ impl Fault {
             Some(status) => failure.with_status(status),
             None => failure,
         };
+        let failure = if matches!(self, Self::Silent(_)) {
+            failure.after_silence()
+        } else {
+            failure
+        };
         RoundFailure { failure, retry }
     }
 
