@@ -28,9 +28,11 @@ function look(details) {
   for (const place of details.querySelectorAll('[data-load]')) near.observe(place);
 }
 
+const loaded = new WeakSet();
+
 async function load(place) {
-  if (place.dataset.loaded) return;
-  place.dataset.loaded = 'yes';
+  if (loaded.has(place)) return;
+  loaded.add(place);
   place.setAttribute('aria-busy', 'true');
   const { fragment, trouble } = await read(place.dataset.load);
   place.removeAttribute('aria-busy');
@@ -47,7 +49,7 @@ function again(trouble, place) {
   button.className = 'second';
   button.textContent = 'Read the result again';
   button.addEventListener('click', () => {
-    delete place.dataset.loaded;
+    loaded.delete(place);
     load(place);
   });
   line.append(`${trouble} `, button);

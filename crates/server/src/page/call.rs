@@ -24,6 +24,7 @@ use super::{
 use crate::servers::Known;
 
 pub(super) use arguments::Arguments;
+pub(super) use status::table_size;
 
 /// A result of so many images is opened at once: they are what was asked for.
 const OPENED_IMAGES: std::ops::RangeInclusive<usize> = 1..=4;

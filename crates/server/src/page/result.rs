@@ -48,6 +48,7 @@ struct ResultPage {
     conversation: Option<ConversationId>,
     arguments: Option<Arguments>,
     result: String,
+    json: String,
 }
 
 /// `GET /calls/{turn}/{call}`: what came back from a call. With `?part` only its HTML, with
@@ -147,6 +148,7 @@ async fn page_of(
         conversation: started.and_then(|started| started.conversation.clone()),
         arguments: item.map(|item| Arguments::of(&item.arguments)),
         result: String::new(),
+        json: Of { turn, call }.json(),
     })
 }
 

@@ -55,11 +55,7 @@ pub(super) fn came(facts: &Facts) -> Option<String> {
     match (facts.tables, facts.fields) {
         (0, 0) => {}
         (0, fields) => parts.push(counted(fields, "field", "fields")),
-        (1, _) => parts.push(format!(
-            "{} × {}",
-            counted(facts.rows, "row", "rows"),
-            counted(facts.columns, "column", "columns")
-        )),
+        (1, _) => parts.push(table_size(facts.rows, facts.columns)),
         (tables, _) => parts.push(counted(tables, "table", "tables")),
     }
     for (count, one, many) in [
@@ -80,6 +76,13 @@ pub(super) fn came(facts: &Facts) -> Option<String> {
         });
     }
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// The size of a table in words.
+pub(in super::super) fn table_size(rows: usize, columns: usize) -> String {
+    let rows = counted(rows, "row", "rows");
+    let columns = counted(columns, "column", "columns");
+    format!("{rows} × {columns}")
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

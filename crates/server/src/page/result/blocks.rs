@@ -35,7 +35,7 @@ pub(super) enum Block {
 
 /// Some text.
 pub(super) struct Text {
-    pub(super) text: String,
+    pub(super) shown: String,
     pub(super) size: String,
     /// The same is shown as a table or as structured content.
     pub(super) is_repeated: bool,
@@ -82,7 +82,10 @@ pub(super) fn blocks(of: Of<'_>, raw: &Value, tables: &[Table<'_>]) -> (Vec<Bloc
     for (number, block) in all.iter().enumerate().take(BLOCKS) {
         let is_table = tables.iter().any(|table| table.block == Some(number));
         made.push(match string(block, "type") {
-            "text" => text(of, number, string(block, "text"), structured || is_table),
+            "text" => Block::Text(Text {
+                is_repeated: structured || is_table,
+                ..text(of, number, string(block, "text"))
+            }),
             "image" | "audio" => media(of, number, block, &mut images),
             "resource" => resource(of, number, block.get("resource").unwrap_or(&Value::Null)),
             "resource_link" => link(block),
@@ -94,13 +97,13 @@ pub(super) fn blocks(of: Of<'_>, raw: &Value, tables: &[Table<'_>]) -> (Vec<Bloc
     (made, all.len().saturating_sub(BLOCKS))
 }
 
-fn text(of: Of<'_>, number: usize, text: &str, is_repeated: bool) -> Block {
-    Block::Text(Text {
-        text: shorten(text, TEXT_CHARS),
+fn text(of: Of<'_>, number: usize, text: &str) -> Text {
+    Text {
+        shown: shorten(text, TEXT_CHARS),
         size: size(text.len()),
-        is_repeated,
+        is_repeated: false,
         whole: is_long(text).then(|| of.file(number)),
-    })
+    }
 }
 
 fn media(of: Of<'_>, number: usize, block: &Value, images: &mut usize) -> Block {
@@ -260,7 +263,7 @@ mod tests {
         let Block::Text(text) = made(json!({ "type": "text", "text": "ä".repeat(30_000) })) else {
             panic!("no text")
         };
-        assert_eq!(text.text.chars().count(), TEXT_CHARS + 1);
+        assert_eq!(text.shown.chars().count(), TEXT_CHARS + 1);
         assert_eq!(
             text.whole.as_deref(),
             Some("/api/turns/t/calls/1/content/0")

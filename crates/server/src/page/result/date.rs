@@ -11,19 +11,18 @@ pub(super) fn days(text: &str) -> Option<f64> {
     };
     let mut parts = date.split('-');
     let year = part(parts.next()?, 4, 0..=9999)?;
-    let month = parts.next().map(|text| part(text, 2, 1..=12));
-    let day = parts.next().map(|text| part(text, 2, 1..=31));
-    if parts.next().is_some() || (time.is_some() && day.is_none()) {
+    let rest = (parts.next(), parts.next(), parts.next());
+    let (month, day) = match rest {
+        (None, _, _) => (1, 1),
+        (Some(month), None, _) => (part(month, 2, 1..=12)?, 1),
+        (Some(month), Some(day), None) => (part(month, 2, 1..=12)?, part(day, 2, 1..=31)?),
+        (Some(_), Some(_), Some(_)) => return None,
+    };
+    if time.is_some() && rest.1.is_none() {
         return None;
     }
-    let (month, day) = (unless_wrong(month)?, unless_wrong(day)?);
     let date = civil(year, month, day);
     Some(f64::from(date) + time.map_or(Some(0.0), fraction)?)
-}
-
-/// A part that is missing counts as the first.
-fn unless_wrong(part: Option<Option<i32>>) -> Option<i32> {
-    part.unwrap_or(Some(1))
 }
 
 fn part(text: &str, digits: usize, range: std::ops::RangeInclusive<i32>) -> Option<i32> {

@@ -4,6 +4,8 @@
 //! what the browser itself decodes are shown; everything else is an attachment, and nothing is ever
 //! a document with rights on this origin.
 
+use std::fmt::Write as _;
+
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderName, HeaderValue, header},
@@ -193,7 +195,8 @@ fn disposition(name: &str) -> String {
         if byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_') {
             encoded.push(char::from(byte));
         } else {
-            encoded.push_str(&format!("%{byte:02X}"));
+            // Writing to a string cannot fail.
+            write!(encoded, "%{byte:02X}").ok();
         }
     }
     format!("attachment; filename=\"{ascii}\"; filename*=UTF-8''{encoded}")
@@ -205,16 +208,12 @@ fn percent_decoded(text: &str) -> String {
     while let Some((byte, after)) = rest.split_first() {
         let digits = after.get(..2).and_then(|it| std::str::from_utf8(it).ok());
         let escaped = digits.and_then(|it| u8::from_str_radix(it, 16).ok());
-        match escaped.filter(|_| *byte == b'%') {
-            Some(escaped) => {
-                bytes.push(escaped);
-                rest = after.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*byte);
-                rest = after;
-            }
-        }
+        let escaped = escaped.filter(|_| *byte == b'%');
+        bytes.push(escaped.unwrap_or(*byte));
+        rest = match escaped {
+            Some(_) => after.get(2..).unwrap_or_default(),
+            None => after,
+        };
     }
     String::from_utf8_lossy(&bytes).into_owned()
 }

@@ -223,7 +223,10 @@ mod tests {
             deep = json!({ "a/~": deep });
         }
         let tree = whole(&deep);
-        assert!(!tree.contains("found") && tree.contains("a%7E1%7E0"), "{tree}");
+        assert!(
+            !tree.contains("found") && tree.contains("a%7E1%7E0"),
+            "{tree}"
+        );
         let path = "/a~1~0".repeat(60);
         let leaf = html(|of| Tree::entries(of, &deep, &path, 0)).unwrap();
         assert!(leaf.contains("found"), "{leaf}");

@@ -5,7 +5,7 @@ use chat::shape::table::{Table, documents, tables};
 use serde_json::Value;
 
 use super::{
-    super::{render, visible},
+    super::{call::table_size, render, visible},
     asked::{Asked, Direction, Drawn, Format, Of, Sort},
     blocks::{Block, blocks},
     chart::{self, Chart, Drawing, Place},
@@ -43,7 +43,8 @@ struct TableView {
     index: usize,
     name: String,
     rows: usize,
-    columns: usize,
+    /// Rows and columns, in words.
+    size: String,
     csv: String,
     view: View,
     as_table: String,
@@ -172,7 +173,7 @@ fn table_of(of: Of<'_>, tables: &[Table<'_>], asked: &Asked) -> String {
             visible(&table.name)
         },
         rows: rows.len(),
-        columns: table.columns.len(),
+        size: table_size(rows.len(), table.columns.len()),
         csv: csv.link(of),
         as_chart: can_be_drawn.then(|| drawn.link(of)),
         as_table: plain.link(of),

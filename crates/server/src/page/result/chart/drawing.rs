@@ -61,10 +61,36 @@ pub(in super::super) struct Drawing {
 #[derive(Clone, Copy)]
 struct Px(f64);
 
+/// How a series is drawn: the number of its colour, from 1.
+#[derive(Clone, Copy)]
+struct Ink(usize);
+
+impl Ink {
+    /// Its colour in a file; a page has its own, for light and dark.
+    fn colour(self) -> &'static str {
+        match self.0 {
+            1 => "#2b6a59",
+            2 => "#a94a0c",
+            3 => "#3d5fa8",
+            _ => "#8a3d7d",
+        }
+    }
+
+    /// Lines are told apart by more than their colour; the first is unbroken.
+    fn dashes(self) -> &'static str {
+        match self.0 {
+            1 => "none",
+            2 => "8 3",
+            3 => "3 3",
+            _ => "12 3 3 3",
+        }
+    }
+}
+
 /// What a colour means.
 struct Key {
     x: Px,
-    series: usize,
+    ink: Ink,
     name: String,
 }
 
@@ -82,18 +108,18 @@ struct Words {
 struct Bar {
     at: (Px, Px),
     size: (Px, Px),
-    series: usize,
+    ink: Ink,
     tip: String,
 }
 
 struct Path {
     steps: String,
-    series: usize,
+    ink: Ink,
 }
 
 struct Dot {
     at: (Px, Px),
-    series: usize,
+    ink: Ink,
     tip: String,
 }
 
@@ -128,25 +154,6 @@ impl Drawing {
         drawing
     }
 
-    /// The colour of a series in a file; a page has its own, for light and dark.
-    fn colour(series: &usize) -> &'static str {
-        match series {
-            1 => "#2b6a59",
-            2 => "#a94a0c",
-            3 => "#3d5fa8",
-            _ => "#8a3d7d",
-        }
-    }
-
-    /// Lines are told apart by more than their colour.
-    fn dashes(series: &usize) -> &'static str {
-        match series {
-            2 => "8 3",
-            3 => "3 3",
-            _ => "12 3 3 3",
-        }
-    }
-
     fn draw_bars(&mut self, chart: &Chart, top: f64) {
         let (low, high) = chart.range();
         let axis = Axis::holding(low.min(0.0), high.max(0.0));
@@ -173,7 +180,7 @@ impl Drawing {
                     at: (Px(x.min(zero)), Px(y + BAR * count(index))),
                     // What is almost nothing is still seen.
                     size: (Px((x - zero).abs().max(1.0)), Px(BAR - 2.0)),
-                    series: index + 1,
+                    ink: Ink(index + 1),
                     tip: tip(label, series, value),
                 });
             }
@@ -216,7 +223,7 @@ impl Drawing {
             let places: Vec<_> = places.collect();
             self.lines.push(Path {
                 steps: steps(&places),
-                series: index + 1,
+                ink: Ink(index + 1),
             });
             if places.len() <= DOTS {
                 self.dots(chart, series, (index + 1, &places));
@@ -235,7 +242,7 @@ impl Drawing {
             if let (Some(value), Some((x, y))) = (value, place) {
                 self.dots.push(Dot {
                     at: (Px(*x), Px(*y)),
-                    series: index,
+                    ink: Ink(index),
                     tip: tip(label, series, *value),
                 });
             }
@@ -280,7 +287,7 @@ fn keys(chart: &Chart) -> Vec<Key> {
     for (index, series) in chart.series.iter().enumerate() {
         keys.push(Key {
             x: Px(x),
-            series: index + 1,
+            ink: Ink(index + 1),
             name: series.name.clone(),
         });
         x += 32.0 + count(series.name.chars().count()) * CHARACTER;
