@@ -37,7 +37,7 @@ mod servers_page;
 
 mod traffic;
 
-mod axe;
+mod states;
 
 mod needs_you;
 

@@ -1,5 +1,6 @@
 // The page of one result.
 
+import './alive.js';
 import { results } from './results.js';
 
 results();

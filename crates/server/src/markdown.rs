@@ -194,6 +194,21 @@ fn node(
                 context.lf()?;
             }
         }
+        NodeValue::TaskItem(item) if entering => {
+            let (checked, name) = match item.symbol {
+                Some(_) => (" checked", "Done"),
+                None => ("", "To do"),
+            };
+            context.cr()?;
+            write!(
+                context,
+                "<li><input type=\"checkbox\"{checked} disabled aria-label=\"{name}\"> "
+            )?;
+        }
+        NodeValue::TaskItem(_) => {
+            context.write_str("</li>")?;
+            context.lf()?;
+        }
         NodeValue::Table(_) if entering => {
             context.cr()?;
             context.write_str(

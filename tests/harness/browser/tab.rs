@@ -1,6 +1,6 @@
 //! A tab: what its user does in it and sees in it.
 
-use std::{fmt, sync::mpsc};
+use std::{fmt, path::PathBuf, sync::mpsc};
 
 use chromiumoxide::{Page, cdp::browser_protocol::target::TargetId, error::CdpError};
 use demo::pomerium::DemoUser;
@@ -155,11 +155,20 @@ impl Tab {
 
     /// Keeps a picture of what is displayed: `target/screenshots/<name>.png`.
     pub async fn keep_picture(&self, name: &str) {
+        self.keep(picture("screenshots", name)).await;
+    }
+
+    /// Keeps a picture of one of the main states of the page: `target/screens/<name>.png`.
+    pub async fn keep_screen(&self, name: &str) {
+        self.keep(picture("screens", name)).await;
+    }
+
+    async fn keep(&self, file: PathBuf) {
         self.still().await;
         let taken = self.page.clone();
         let taken = timeout(BROWSER_PATIENCE, photograph(taken)).await;
         let png = taken.expect("a picture in time").expect("a picture");
-        std::fs::write(picture("screenshots", name), png).expect("a file for a picture");
+        std::fs::write(file, png).expect("a file for a picture");
     }
 
     /// Does something of the `DevTools` protocol; fails if it is refused.
