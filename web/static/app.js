@@ -76,7 +76,10 @@ const actions = listenForActions(box, async (text, edits) => {
   if (!taken || !place.through) return taken;
   place.through = '';
   place.after = '';
-  history.replaceState(null, '', `/c/${place.conversation}`);
+  const url = new URL(location.href);
+  url.searchParams.delete('turn');
+  url.hash = '';
+  history.replaceState(null, '', url);
   stream.open();
   return taken;
 });

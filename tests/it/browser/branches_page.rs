@@ -111,6 +111,28 @@ async fn a_turn_in_another_branch_does_not_land_here() {
 }
 
 #[tokio::test]
+async fn only_a_turn_of_the_conversation_opens_a_branch_of_it() {
+    let world = World::start().await;
+    let (ana, ben) = (world.ana(), world.ben());
+    let [one, two] = [ana.ask("Hello").await, ana.ask("Good evening").await];
+    for posted in [&one, &two] {
+        ana.wait_end(&posted.turn).await;
+    }
+    let page = |turn: &str, part: &str| format!("/c/{}?{part}={turn}", one.conversation);
+    for part in ["turn", "before"] {
+        ana.get(&page(one.turn.as_str(), part)).await.expect(200);
+        ana.get(&page(two.turn.as_str(), part)).await.expect(404);
+        ana.get(&page("nonsense", part)).await.expect(404);
+        ben.get(&page(one.turn.as_str(), part)).await.expect(404);
+        let fragment = page(one.turn.as_str(), part) + "&part";
+        ben.get(&fragment).await.expect(404);
+        let html = ana.get(&fragment).await.expect(200);
+        assert!(!html.body.contains("<body"), "only the turns");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_question_is_edited_in_its_place() {
     let world = World::start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;

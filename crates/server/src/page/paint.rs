@@ -221,6 +221,7 @@ impl Painted {
             id: &self.id,
             turn: &self.placed.turn,
             message: &self.message,
+            is_long: turn::is_long(&self.message),
             versions: conversation.and_then(|id| Versions::of(&self.placed, id)),
             head: &self.head.html,
             items: &items,

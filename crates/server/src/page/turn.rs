@@ -19,6 +19,10 @@ use crate::servers::Known;
 /// The element that holds the turns of a conversation.
 pub(super) const TURNS: &str = "turns";
 
+/// A message of at most so many bytes and lines fits in its place, also on a phone.
+const LONG_BYTES: usize = 400;
+const LONG_LINES: usize = 10;
+
 /// The id of a turn's element; those inside it add to it.
 pub(super) fn element(turn: &TurnId) -> String {
     format!("t-{turn}")
@@ -31,10 +35,17 @@ pub(super) struct Whole<'a> {
     pub(super) id: &'a str,
     pub(super) turn: &'a TurnId,
     pub(super) message: &'a str,
+    /// The message scrolls in its place, so whoever has no mouse must get there.
+    pub(super) is_long: bool,
     pub(super) versions: Option<Versions<'a>>,
     pub(super) head: &'a str,
     pub(super) items: &'a str,
     pub(super) foot: &'a str,
+}
+
+/// Whether a message of so many letters or lines may be taller than its place.
+pub(super) fn is_long(message: &str) -> bool {
+    message.len() > LONG_BYTES || message.lines().nth(LONG_LINES).is_some()
 }
 
 /// A turn and its place in the conversation.

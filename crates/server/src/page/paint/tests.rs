@@ -6,7 +6,7 @@ mod story;
 use chat::{
     event::{CancelBy, Event, Logged},
     ids::TurnId,
-    message::RoundEnd,
+    message::{RoundEnd, Usage},
     outcome::{Outcome, TurnEnd},
 };
 
@@ -322,8 +322,67 @@ fn every_end_of_a_call_and_of_a_turn_has_its_words() {
         for event in [started(), round_started(1), turn_finished(end)] {
             stage.logged(event);
         }
-        assert!(stage.history().contains(words), "{end:?}");
+        let html = stage.history();
+        assert!(html.contains(words), "{end:?}");
+        let again = matches!(end, TurnEnd::Limit | TurnEnd::Failed | TurnEnd::Interrupted);
+        assert_eq!(html.contains("data-do=\"try-again\""), again, "{end:?}");
+        assert_eq!(html.contains("data-do=\"regenerate\""), !again, "{end:?}");
+        assert!(!html.contains("copy-answer"), "there is nothing to be copied");
+        assert!(html.contains("href=\"/traffic/turn\""), "{end:?}");
     }
+}
+
+#[test]
+fn an_answer_tells_what_was_counted_and_how_long_it_took() {
+    let mut stage = Stage::new();
+    let mut rounds = [1, 2].map(|round| round_finished(round, "Text.", RoundEnd::Stop));
+    let mut uncounted = round_finished(3, "", RoundEnd::Stop);
+    for (event, tokens) in rounds.iter_mut().zip([900, 300]) {
+        if let Event::RoundFinished { usage, .. } = event {
+            *usage = Some(Usage {
+                prompt_tokens: tokens,
+                completion_tokens: 7,
+            });
+        }
+    }
+    if let Event::RoundFinished { usage, .. } = &mut uncounted {
+        *usage = None;
+    }
+    stage.logged(started());
+    for (round, event) in (1..).zip(rounds.into_iter().chain([uncounted])) {
+        stage.logged(round_started(round));
+        stage.logged(event);
+    }
+    stage.logged(turn_finished(TurnEnd::Answered));
+    let html = stage.history();
+    let facts = "<bdi>scripted</bdi> · 1,200 tokens in, 14 out · 7.0 s<";
+    assert!(html.contains(facts), "{html}");
+    assert!(html.contains("copy-answer"), "{html}");
+
+    let mut stage = Stage::new();
+    stage.logged(started());
+    stage.logged(turn_finished(TurnEnd::Answered));
+    assert!(stage.history().contains("<bdi>scripted</bdi> · 1.0 s<"));
+}
+
+#[test]
+fn the_versions_of_a_question_lead_to_each_other() {
+    let mut stage = Stage::new();
+    stage.logged(started());
+    let html = stage.history();
+    for words in [
+        "href=\"/c/c?turn=before#t-before\" aria-label=\"Previous version\"",
+        "2 of 3",
+        "href=\"/c/c?turn=after#t-after\" aria-label=\"Next version\"",
+    ] {
+        assert!(html.contains(words), "{html}");
+    }
+    stage.painted = Painted::new(Placed {
+        turn: "turn".into(),
+        siblings: vec!["turn".into()],
+    });
+    stage.look();
+    assert!(!stage.painted.html().contains("Versions of this question"));
 }
 
 #[test]
