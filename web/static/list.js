@@ -106,6 +106,7 @@ function renamer(nav, complain) {
   form.className = 'rename';
   const field = document.createElement('input');
   field.type = 'text';
+  field.id = 'rename-title';
   field.maxLength = 200;
   field.dir = 'auto';
   field.autocomplete = 'off';

@@ -139,7 +139,9 @@ async fn a_waiting_message_can_stop_the_answer() {
     tab.click("button", "Stop and send now").await;
     wait_messages(&tab, &["Think about it", "At once"]).await;
     tab.wait_end().await;
-    tab.wait_text("Stopped.").await;
+    // It may have scrolled out of sight.
+    tab.wait_true("document.getElementById('turns').textContent.includes('Stopped.')")
+        .await;
     ana.leave().await;
     world.finish().await;
 }
