@@ -80,7 +80,10 @@ async fn turns(tab: &Tab) -> String {
                 details.removeAttribute('data-opened');
               }
               // What was read when somebody opened it.
-              for (const place of turns.querySelectorAll('[data-load]')) place.replaceChildren();
+              for (const place of turns.querySelectorAll('[data-load]')) {
+                place.replaceChildren();
+                place.removeAttribute('aria-busy');
+              }
               // Where code that was still open was added to.
               for (const code of turns.querySelectorAll('code[id]')) code.removeAttribute('id');
               return turns.innerHTML.replace(/\\s+/g, ' ').replaceAll('> <', '><');
