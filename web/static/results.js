@@ -75,7 +75,7 @@ function onSubmit(event) {
 
 // Puts what the address has into the place of what is there.
 async function follow(from, address, what) {
-  const place = what === 'tree' ? from.closest('li') : from.closest('section.rows');
+  const place = what === 'tree' ? from.closest('li') : from.closest('div.rows');
   if (!place || place.getAttribute('aria-busy')) return;
   const part = what === 'tree' ? 'tree' : 'table';
   place.setAttribute('aria-busy', 'true');
@@ -124,7 +124,7 @@ function swap(place, from, fragment) {
   const before = [...place.querySelectorAll('thead a, .views a, .pager a, button')].indexOf(
     from.matches('form') ? from.querySelector('button') : from,
   );
-  const fresh = fragment.querySelector('section.rows');
+  const fresh = fragment.querySelector('div.rows');
   const scrolled = place.querySelector('.sheet-scroll')?.scrollLeft;
   place.replaceWith(fragment);
   const table = fresh.querySelector('.sheet-scroll');

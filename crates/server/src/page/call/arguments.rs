@@ -77,7 +77,8 @@ fn field((name, value): (&String, &Value)) -> Field {
         Value::String(text) => text.clone(),
         Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
         Value::Array(_) | Value::Object(_) => {
-            serde_json::to_string_pretty(value).unwrap_or_default()
+            let short = Some(value.to_string()).filter(|it| it.len() <= GLANCE_CHARS);
+            short.unwrap_or_else(|| serde_json::to_string_pretty(value).unwrap_or_default())
         }
     };
     Field {
@@ -120,4 +121,38 @@ pub(super) fn glance(arguments: &str) -> String {
         line.extend(word.chars().take(GLANCE_CHARS));
     }
     visible(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn html(arguments: &str) -> String {
+        Arguments::of(arguments).render().unwrap()
+    }
+
+    #[test]
+    fn what_is_no_object_is_shown_as_it_stands() {
+        for arguments in ["{\"sql\": \"SEL", "[1]", "", "\"x\""] {
+            assert!(html(arguments).starts_with("<pre"), "{arguments}");
+        }
+        assert!(html("<b>\u{202e}").contains("&#60;b&#62;\\u202e"));
+        let many: Vec<_> = (0..30).map(|n| format!("\"k{n}\":1")).collect();
+        assert!(html(&format!("{{{}}}", many.join(","))).starts_with("<pre"));
+    }
+
+    #[test]
+    fn arguments_are_read_by_name_and_a_query_by_itself() {
+        let query = html("{\"sql\": \"SELECT 1\\nFROM t\"}");
+        assert!(
+            query.contains("language-sql\">SELECT 1\nFROM t<"),
+            "{query}"
+        );
+        let fields = html("{\"b\": [1, {\"c\": 2}], \"a\": \"<i>\"}");
+        assert!(
+            fields.contains("[1,{&#34;c&#34;:2}]") && !fields.contains("<i>"),
+            "{fields}"
+        );
+        assert!(html("{}").contains("None."));
+    }
 }

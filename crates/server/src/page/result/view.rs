@@ -42,6 +42,8 @@ struct TableView {
     page: String,
     index: usize,
     name: String,
+    /// The server gave it its name.
+    is_named: bool,
     rows: usize,
     /// Rows and columns, in words.
     size: String,
@@ -167,6 +169,7 @@ fn table_of(of: Of<'_>, tables: &[Table<'_>], asked: &Asked) -> String {
     render(&TableView {
         page: of.page(),
         index: asked.table,
+        is_named: !table.name.is_empty(),
         name: if table.name.is_empty() {
             "Rows".to_owned()
         } else {
