@@ -39,6 +39,8 @@ mod traffic;
 
 mod states;
 
+mod heard;
+
 mod needs_you;
 
 mod shortcuts;

@@ -1,5 +1,12 @@
 // Says once, to those who do not see the page, that an answer is done or a person is needed.
 
+// How an answer ended, in words to be heard.
+const ENDS = {
+  answered: 'The answer is complete.',
+  cancelled: 'The answer was stopped.',
+  failed: 'There is no answer: something failed.',
+};
+
 const NEEDS = { asks: 'needs your approval', connect: 'waits until your account is connected' };
 
 export function announceChanges() {
@@ -28,7 +35,7 @@ export function announceChanges() {
     const [before, wordBefore] = standing.split(' ');
     const ran = wordBefore === 'runs' || wordBefore === 'waits';
     if (turn === before && ran && word !== 'runs' && word !== 'waits') {
-      announcer.textContent = word === 'answered' ? 'The answer is complete.' : 'The answer has ended.';
+      announcer.textContent = ENDS[word] ?? 'The answer has ended.';
     }
     standing = now;
   }

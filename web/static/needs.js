@@ -34,7 +34,9 @@ export function needs(title) {
     for (const { key, what, link } of now) {
       if (known.has(key)) continue;
       known.add(key);
-      call({ key, words: WORDS[what], title: link.textContent, url: link.href });
+      const news = { key, words: WORDS[what], title: link.textContent, url: link.href };
+      if (link.pathname !== location.pathname) say(news);
+      call(news);
     }
     const count = now.length + (signedOut ? 1 : 0);
     const words = (count > 0 ? `(${count}) ` : '') + title;
@@ -53,6 +55,12 @@ export function needs(title) {
     look();
     if (!ended) untold('session');
     if (ended && open) call({ key: 'session', words: WORDS.session, title: 'Toolgate', url: location.href });
+  }
+
+  // What happens here, the page itself says.
+  function say({ title, words }) {
+    const announcer = document.getElementById('announcer');
+    if (announcer) announcer.textContent = `${title}: ${words}`;
   }
 
   async function call(news) {

@@ -23,6 +23,8 @@ async fn look(tab: &Tab, state: &str) {
     for (view, width) in [(View::Phone, 360), (View::Wide, 1440)] {
         for (scheme, light) in [(Scheme::Dark, "dark"), (Scheme::Light, "light")] {
             tab.look(view, scheme).await;
+            tab.eval("document.getElementById('scroller')?.scrollTo(0, 1e9)")
+                .await;
             tab.keep_screen(&format!("{state}-{light}-{width}")).await;
             tab.assert_accessible(&format!("{state}, {light}, {width}"))
                 .await;
