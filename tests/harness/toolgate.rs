@@ -31,6 +31,8 @@ pub struct ToolgateProcess {
     address: SocketAddr,
     settings: HashMap<String, String>,
     directory: PathBuf,
+    /// MiB of the disk that its database has for itself.
+    disk: Option<u32>,
     child: Option<Child>,
 }
 
@@ -55,6 +57,7 @@ impl ToolgateProcess {
             address,
             settings,
             directory: directory.to_owned(),
+            disk: None,
             child: None,
         }
     }
@@ -62,6 +65,25 @@ impl ToolgateProcess {
     /// Where it listens, around Pomerium.
     pub const fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Gives its database a disk of its own, of so many MiB, in memory: it is there as long as the
+    /// process. [`Self::disk`] is where it can be seen.
+    pub(crate) fn with_disk(mut self, mib: u32) -> Self {
+        let database = format!("sqlite://{}", self.mount().join("toolgate.db").display());
+        self.settings
+            .insert("TOOLGATE_DATABASE_URL".to_owned(), database);
+        self.disk = Some(mib);
+        self
+    }
+
+    /// The directory of its own disk, as it is seen from outside of the process.
+    pub fn disk(&self) -> PathBuf {
+        let child = self.child.as_ref().expect("it does not run");
+        let id = child.id().expect("it has not been waited for");
+        let mount = self.mount();
+        let inside = mount.strip_prefix("/").unwrap_or(&mount);
+        PathBuf::from(format!("/proc/{id}/root")).join(inside)
     }
 
     /// Starts it and waits until it answers; fails if it runs already, or ends.
@@ -80,7 +102,11 @@ impl ToolgateProcess {
     pub fn launch(&mut self) {
         assert!(self.child.is_none(), "it runs already");
         let log = self.open_log();
-        let child = Command::new(program())
+        let mut command = match self.disk {
+            Some(mib) => self.on_disk(mib),
+            None => Command::new(program()),
+        };
+        let child = command
             .current_dir(&self.directory)
             .env_clear()
             .env("RUST_LOG", "info")
@@ -135,6 +161,25 @@ impl ToolgateProcess {
         if self.child.is_some() {
             self.kill().await;
         }
+    }
+
+    /// The program in a mount namespace of its own, where it has its disk. What is missing for that
+    /// is in its log.
+    fn on_disk(&self, mib: u32) -> Command {
+        let mount = self.mount();
+        std::fs::create_dir_all(&mount).expect("a directory");
+        let script = "/bin/mount -t tmpfs -o size=\"$1m\" tmpfs \"$2\" && exec \"$3\"";
+        let mut command = Command::new("/usr/bin/unshare");
+        command
+            .args(["--map-root-user", "--mount", "/bin/sh", "-c", script, "sh"])
+            .arg(mib.to_string())
+            .arg(mount)
+            .arg(program());
+        command
+    }
+
+    fn mount(&self) -> PathBuf {
+        self.directory.join("disk")
     }
 
     fn log_path(&self) -> PathBuf {

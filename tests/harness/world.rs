@@ -105,6 +105,15 @@ impl Builder {
         world
     }
 
+    /// The same, with a disk of so many MiB for its database: [`ToolgateProcess::disk`].
+    pub async fn start_on_disk(self, mib: u32) -> World {
+        let mut world = self.start_around(Some(free_port())).await;
+        let toolgate = world.toolgate.take().expect("it has a process");
+        let toolgate = world.toolgate.insert(toolgate.with_disk(mib));
+        toolgate.start().await;
+        world
+    }
+
     async fn start_around(mut self, elsewhere: Option<SocketAddr>) -> World {
         wire::http::install_crypto();
         let tasks_before = alive_tasks();

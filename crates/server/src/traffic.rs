@@ -21,6 +21,9 @@ use crate::{
 /// How often is looked for traffic that is too old or too much.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
 
+/// How long somebody who looks waits for what waits to be written.
+const SETTLING: Duration = Duration::from_millis(250);
+
 /// The traffic, if any is recorded.
 #[derive(Clone)]
 pub struct Traffic {
@@ -84,7 +87,7 @@ impl Traffic {
         limit: u32,
     ) -> Result<Vec<TrafficTurn>, StoreError> {
         match &self.store {
-            Some(store) => store.turns(subject, before, limit).await,
+            Some(store) => settled(store).await.turns(subject, before, limit).await,
             None => Ok(Vec::new()),
         }
     }
@@ -97,7 +100,10 @@ impl Traffic {
         limit: u32,
     ) -> Result<Vec<ExchangeRow>, StoreError> {
         match &self.store {
-            Some(store) => store.exchanges(subject, turn, limit).await,
+            Some(store) => {
+                let store = settled(store).await;
+                store.exchanges(subject, turn, limit).await
+            }
             None => Ok(Vec::new()),
         }
     }
@@ -109,7 +115,7 @@ impl Traffic {
         id: &ExchangeId,
     ) -> Result<Option<ExchangeWhole>, StoreError> {
         match &self.store {
-            Some(store) => store.exchange(subject, id).await,
+            Some(store) => settled(store).await.exchange(subject, id).await,
             None => Ok(None),
         }
     }
@@ -146,4 +152,12 @@ impl Traffic {
             store.close().await;
         }
     }
+}
+
+/// The store, when what was seen so far is in it: the last request of an answer is there as soon as
+/// the answer. Under pressure what is there has to do.
+async fn settled(store: &TrafficStore) -> &TrafficStore {
+    let _late: Result<_, tokio::time::error::Elapsed> =
+        tokio::time::timeout(SETTLING, store.flush()).await;
+    store
 }
