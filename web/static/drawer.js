@@ -6,14 +6,14 @@ export function drawer() {
   const shade = document.getElementById('shade');
 
   function set(open) {
-    const inside = panel.contains(document.activeElement);
+    const inside = panel.contains(document.activeElement) || document.activeElement === document.body;
     document.body.classList.toggle('drawn', open);
     menu.setAttribute('aria-expanded', String(open));
     shade.hidden = !open;
     // The focus stays in what is open.
     for (const other of document.querySelectorAll('.skip, .bar, #main')) other.inert = open;
     if (open) panel.querySelector('a').focus();
-    else if (inside) menu.focus();
+    else if (inside && menu.checkVisibility()) menu.focus();
   }
 
   menu.addEventListener('click', () => set(!document.body.classList.contains('drawn')));

@@ -3,7 +3,7 @@
 use demo::pomerium::DemoUser;
 use harness::{
     World,
-    browser::{Key, Tab, Visitor},
+    browser::{Key, Scheme, Tab, View, Visitor},
 };
 
 use super::{RAISE, SALES};
@@ -83,6 +83,31 @@ async fn keys_by_themselves_do_nothing_while_somebody_types_or_when_switched_off
     tab.press_char('d').await;
     tab.wait_text("Denied by you").await;
     tab.wait_end().await;
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_drawer_takes_the_focus_keeps_it_and_gives_it_back() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open_blank().await;
+    tab.look(View::Phone, Scheme::Light).await;
+    tab.go("/").await;
+    let menu = "Conversations and servers";
+    tab.tab_to("button", menu).await;
+    tab.press(Key::Enter).await;
+    tab.find("link", "Sign out").await;
+    let inside = "document.getElementById('drawer').contains(document.activeElement)
+      || document.activeElement === document.body";
+    assert_eq!(tab.eval("document.activeElement.id").await, "new-chat");
+    for _ in 0..25 {
+        tab.press(Key::Tab).await;
+        assert_eq!(tab.eval(inside).await, true);
+    }
+    tab.press(Key::Escape).await;
+    tab.wait_gone("link", "Sign out").await;
+    assert!(tab.is_focused("button", menu).await);
     ana.leave().await;
     world.finish().await;
 }
