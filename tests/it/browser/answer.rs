@@ -18,6 +18,10 @@ use super::{READABLE, SALES, STORY, last_turn, same_after_reload};
 const CLIPBOARD: &str = "Object.defineProperty(navigator, 'clipboard', { value: {
   writeText(text) { window.copied = text; return Promise.resolve(); } } })";
 
+/// No button says any more that it has copied.
+const RESTED: &str = "[...document.querySelectorAll('[data-do^=\"copy\"]')]
+  .every((button) => button.textContent === 'Copy' && !button.disabled)";
+
 /// An answer with code of a known and of an unknown language, a table and a link.
 const CODE: &str = "Here:\n\n```sql\nSELECT 'a' -- why\nFROM t WHERE n > 12;\n```\n\n\
     ```nonsense\nx = 1\n```\n\n| a | b |\n|---|--:|\n| 1 | 2 |\n\n[there](https://example.com/)";
@@ -52,11 +56,11 @@ async fn an_answer_says_what_it_took_and_can_be_copied() {
 
     tab.click("button", "Copy the answer").await;
     let markdown = copied(&tab).await;
-    assert!(markdown.contains("| Year |") && markdown.contains("|---"), "{markdown}");
+    assert!(markdown.contains("| Year |") && markdown.contains("| --- |"), "{markdown}");
     tab.wait_text("Copied").await;
     let said = tab.eval("document.getElementById('announcer').textContent").await;
     assert_eq!(said, "Copied.");
-    tab.wait_no_text("Copied").await;
+    tab.wait_true(RESTED).await;
     same_after_reload(&tab).await;
     ana.leave().await;
     world.finish().await;
@@ -95,7 +99,7 @@ async fn code_is_named_coloured_and_copied() {
     let link = tab.find("link", "there").await;
     assert_eq!(link.attribute("target").await, "_blank");
     assert_eq!(link.attribute("rel").await, "noopener noreferrer nofollow");
-    tab.wait_no_text("Copied").await;
+    tab.wait_true(RESTED).await;
     same_after_reload(&tab).await;
     tab.wait_true("CSS.highlights.get('code-keyword').size === 3").await;
     tab.look(View::Desk, Scheme::Dark).await;
