@@ -116,9 +116,14 @@ impl Buffered {
         self.bytes.load(Ordering::Relaxed) == 0
     }
 
+    /// Whether no more than `limit` waits.
+    fn is_within(&self, limit: usize) -> bool {
+        self.bytes.load(Ordering::Relaxed) <= limit
+    }
+
     /// Waits until no more than `limit` waits.
     async fn within(&self, limit: usize) {
-        while self.bytes.load(Ordering::Relaxed) > limit {
+        while !self.is_within(limit) {
             self.room.notified().await;
         }
     }
@@ -139,10 +144,12 @@ impl Reader {
         E: std::error::Error + Send + Sync + 'static,
     {
         let mut frames = std::pin::pin!(frames);
+        let mut cancelled = std::pin::pin!(reading.cancelled());
         let mut grace = LAG_GRACE;
         loop {
             let next = tokio::select! {
-                () = reading.cancelled() => {
+                biased;
+                () = cancelled.as_mut() => {
                     if bounds.shutdown.is_cancelled() {
                         self.fail(HttpError::Shutdown);
                     }
@@ -160,6 +167,9 @@ impl Reader {
                     self.buffered.put(&frame);
                     if self.sender.send(Ok(frame)).is_err() {
                         return;
+                    }
+                    if self.buffered.is_within(self.limit) {
+                        continue;
                     }
                     let full = Instant::now();
                     let room = self.buffered.within(self.limit);

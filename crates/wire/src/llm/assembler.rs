@@ -42,6 +42,16 @@ pub(super) struct Added {
     pub(super) reasoning: Option<usize>,
 }
 
+impl Added {
+    /// What the next event added, with it.
+    pub(super) fn and(self, next: Self) -> Self {
+        Self {
+            text: self.text.or(next.text),
+            reasoning: self.reasoning.or(next.reasoning),
+        }
+    }
+}
+
 /// A complete answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Answer {

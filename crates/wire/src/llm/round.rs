@@ -21,6 +21,9 @@ use crate::tap::Context;
 /// usage follows.
 const AFTER_FINISH: Duration = Duration::from_secs(5);
 
+/// Chunks that are taken at once when they are there already: together they make one event.
+const TOGETHER: usize = 64;
+
 /// A running model request. Dropping it aborts the request.
 pub struct Round {
     inner: Arc<Inner>,
@@ -99,17 +102,8 @@ impl Round {
                 Ok(Err(error)) => self.refused(fault_of(error)),
                 Err(_) => self.fail(Fault::Silent(limit)),
             },
-            Stage::Reading(stream, link) => match timeout_at(deadline, stream.next()).await {
-                Ok(Some(item)) => {
-                    link.settle();
-                    self.take(item);
-                }
-                Ok(None) => {
-                    // Without a word its reader was dropped by async-openai: it panicked.
-                    let cut = || BodyEnd::Cut("the reader failed".to_owned());
-                    let end = link.body_end().unwrap_or_else(cut);
-                    self.end(end);
-                }
+            Stage::Reading(stream, _) => match timeout_at(deadline, stream.next()).await {
+                Ok(item) => self.take_ready(item),
                 Err(_) if self.assembler.is_finished() => self.end(BodyEnd::Silent),
                 Err(_) => self.fail(Fault::Silent(limit)),
             },
@@ -117,16 +111,38 @@ impl Round {
         }
     }
 
-    fn take(&mut self, item: Result<Chunk, OpenAIError>) {
+    /// Takes an item, and those behind it that are there already.
+    fn take_ready(&mut self, first: Option<Result<Chunk, OpenAIError>>) {
         self.deadline = None;
-        match item {
-            Ok(chunk) => match self.assembler.take(chunk) {
-                Ok(added) => self.show(added),
-                Err(fault) => self.fail(fault),
-            },
-            Err(OpenAIError::JSONDeserialize(_, text)) => self.assembler.take_broken(&text),
-            Err(error) => self.fail(fault_of(error)),
+        let mut added = Added::default();
+        let mut ready = Some(first);
+        let mut room = TOGETHER;
+        while let Some(item) = ready
+            && let Stage::Reading(stream, link) = &mut self.stage
+        {
+            let Some(item) = item else {
+                // Without a word its reader was dropped by async-openai: it panicked.
+                let cut = || BodyEnd::Cut("the reader failed".to_owned());
+                let end = link.body_end().unwrap_or_else(cut);
+                self.show(added);
+                return self.end(end);
+            };
+            link.settle();
+            match take(&mut self.assembler, item) {
+                Ok(more) => added = added.and(more),
+                Err(fault) => {
+                    self.show(added);
+                    return self.fail(fault);
+                }
+            }
+            room -= 1;
+            ready = if room > 0 {
+                stream.next().now_or_never()
+            } else {
+                None
+            };
         }
+        self.show(added);
     }
 
     fn show(&mut self, added: Added) {
@@ -224,6 +240,18 @@ impl Round {
         *self
             .deadline
             .get_or_insert_with(|| (Instant::now() + limit, limit))
+    }
+}
+
+/// Adds an item of the stream to the answer.
+fn take(assembler: &mut Assembler, item: Result<Chunk, OpenAIError>) -> Result<Added, Fault> {
+    match item {
+        Ok(chunk) => assembler.take(chunk),
+        Err(OpenAIError::JSONDeserialize(_, text)) => {
+            assembler.take_broken(&text);
+            Ok(Added::default())
+        }
+        Err(error) => Err(fault_of(error)),
     }
 }
 
