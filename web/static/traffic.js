@@ -27,17 +27,21 @@ function elements(text) {
   return template.content;
 }
 
-document.addEventListener('toggle', async ({ target }) => {
-  if (!target.matches('details[data-part][open]') || target.dataset.loaded) return;
-  target.dataset.loaded = 'yes';
-  const text = await html(target.dataset.part);
+// Loads what an open row shows.
+async function load(row) {
+  if (row.dataset.loaded) return;
+  row.dataset.loaded = 'yes';
+  const text = await html(row.dataset.part);
   if (text === null) {
-    delete target.dataset.loaded;
+    delete row.dataset.loaded;
     return;
   }
-  const link = target.querySelector('.inside > p');
-  target.querySelector('.inside').replaceChildren(elements(text), ...(link ? [link] : []));
-  localTimes(target);
+  const inside = row.querySelector('.inside');
+  inside.replaceChildren(elements(text), inside.querySelector(':scope > p'));
+}
+
+document.addEventListener('toggle', ({ target }) => {
+  if (target.matches('details[data-part][open]')) load(target);
 }, true);
 
 document.addEventListener('click', ({ target }) => {
@@ -68,8 +72,12 @@ function refresh(list, fresh) {
       continue;
     }
     const [before, after] = [known.firstElementChild, row.firstElementChild];
-    if (before.dataset.state !== after.dataset.state) delete before.dataset.loaded;
+    const changed = before.dataset.state !== after.dataset.state;
     Object.assign(before.dataset, after.dataset);
+    if (changed) {
+      delete before.dataset.loaded;
+      if (before.open) load(before);
+    }
     const [summary, now] = [before.querySelector('summary'), after.querySelector('summary')];
     if (summary.innerHTML !== now.innerHTML) summary.replaceChildren(...now.childNodes);
   }
@@ -113,4 +121,6 @@ function localTimes(within) {
 }
 
 localTimes(document);
+// What was opened before this script was there, or by the browser on a reload.
+document.querySelectorAll('details[data-part][open]').forEach(load);
 follow();

@@ -26,7 +26,7 @@ use chat::ids::{CallId, TurnId};
 use serde::Deserialize;
 use store::traffic::{ExchangeId, Paused};
 
-use self::{compare::Compared, turn::Turn};
+use self::{compare::Compared, exchange::Opened, turn::Turn};
 use super::{problem, render, visible};
 use crate::{
     app::{App, AppState},
@@ -99,13 +99,19 @@ pub(crate) async fn exchange(
         let transcript = app.context.store.transcript(subject, &turn).await?;
         let started = transcript.and_then(|transcript| transcript.started);
         let conversation = started.and_then(|started| started.conversation);
-        let app = AppState(app.0.clone());
-        let rendering = app.context.tasks.clone().spawn_blocking(move || {
-            let show = match wanted.part {
-                Some(_) => exchange::part,
-                None => exchange::page,
+        let tasks = app.context.tasks.clone();
+        let rendering = tasks.spawn_blocking(move || {
+            let opened = Opened {
+                app: &app,
+                subject: &caller.person.subject,
+                whole: &whole,
+                conversation: conversation.as_ref(),
+                skip: wanted.skip,
             };
-            show(&app, &whole, conversation.as_ref(), wanted.skip)
+            match wanted.part {
+                Some(_) => opened.part(),
+                None => opened.page(),
+            }
         });
         rendering.await.map_err(|error| Problem::internal(&error))
     };

@@ -105,7 +105,10 @@ impl Body {
         };
         let is_text = !bytes.is_empty() && !matches!(formatted, Formatted::Binary(_));
         Self {
-            size: words::size(shown.passed),
+            size: match shown.passed {
+                0 => "No body".to_owned(),
+                bytes => words::size(bytes),
+            },
             about,
             note: note(shown),
             formatted,
@@ -172,7 +175,6 @@ fn about(text: &str) -> Option<String> {
 fn note(shown: &Shown<'_>) -> Option<String> {
     let kept = words::size(shown.record.bytes.len() as u64);
     match shown.record.kept {
-        Kept::All if shown.passed == 0 => Some("No body.".to_owned()),
         Kept::All => None,
         Kept::Cut { of } => Some(format!(
             "Only the first {kept} of {} were recorded.",
@@ -325,7 +327,7 @@ mod tests {
         assert!(hex.starts_with("00000000  89 50 4e 47 0d 0a 1a 0a 00 00 00 0d 49 48 44 52  .PNG........IHDR\n00000010  20 61"), "{hex}");
         assert!(binary.raw.is_none() && binary.download.is_some());
         let nothing = of(b"");
-        assert_eq!(nothing.note.as_deref(), Some("No body."));
+        assert_eq!((nothing.size.as_str(), nothing.note), ("No body", None));
         assert!(nothing.download.is_none());
         // Cut in the middle of a character.
         assert_eq!(of(b"caf\xc3").raw.as_deref(), Some("caf"));

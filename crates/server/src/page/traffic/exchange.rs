@@ -1,8 +1,8 @@
 //! `/traffic/{turn}/{exchange}`: one request and its response, whole.
 
 use askama::Template;
-use chat::ids::ConversationId;
-use store::traffic::{BodyRecord, ExchangeEnd, ExchangeWhole, Kept, Peer};
+use chat::ids::{CallId, ConversationId, Subject, TurnId};
+use store::traffic::{BodyRecord, ExchangeEnd, ExchangeRow, ExchangeWhole, Kept, Peer};
 
 use super::{
     OUTSIDE,
@@ -36,6 +36,8 @@ struct Part {
     /// Begins the ids of the elements.
     id: String,
     facts: Vec<(&'static str, String)>,
+    /// Whose id it is.
+    request_id_of: &'static str,
     request_id: Option<String>,
     failure: Option<String>,
     /// The call's card in its conversation.
@@ -51,80 +53,111 @@ struct Part {
     curl: String,
 }
 
-/// All of the page; `skip` events of a stream are left out at its start.
-pub(super) fn page(
-    app: &App,
-    whole: &ExchangeWhole,
-    conversation: Option<&ConversationId>,
-    skip: usize,
-) -> String {
-    let turn = whole.row.turn.as_ref();
-    let turn = turn.map_or(OUTSIDE, |turn| turn.as_str());
-    render(&Page {
-        version: assets::version(),
-        place: format!("/traffic/{turn}"),
-        title: waterfall::label(&whole.row),
-        part: part(app, whole, conversation, skip),
-    })
+/// An exchange, and what its page needs to know besides.
+pub(super) struct Opened<'a> {
+    pub(super) app: &'a App,
+    pub(super) subject: &'a Subject,
+    pub(super) whole: &'a ExchangeWhole,
+    /// The conversation of its turn.
+    pub(super) conversation: Option<&'a ConversationId>,
+    /// Events of a stream that are left out at its start.
+    pub(super) skip: usize,
 }
 
-/// What a row opens to.
-pub(super) fn part(
-    app: &App,
-    whole: &ExchangeWhole,
-    conversation: Option<&ConversationId>,
-    skip: usize,
-) -> String {
-    let row = &whole.row;
-    let href = waterfall::href(row);
-    let body = |record, headers, passed, side| {
-        Body::new(&Shown {
-            record,
-            headers,
-            passed,
-            href: &href,
-            download: format!("/api{href}/{side}"),
-            skip,
+impl Opened<'_> {
+    /// All of the page.
+    pub(super) fn page(&self) -> String {
+        let turn = self.whole.row.turn.as_ref();
+        let turn = turn.map_or(OUTSIDE, |turn| turn.as_str());
+        render(&Page {
+            version: assets::version(),
+            place: format!("/traffic/{turn}"),
+            title: waterfall::label(&self.whole.row),
+            part: self.part(),
         })
-    };
-    let call = row.turn.as_ref().zip(row.call);
-    let failure = match &row.end {
+    }
+
+    /// What a row opens to.
+    pub(super) fn part(&self) -> String {
+        let whole = self.whole;
+        let row = &whole.row;
+        let href = waterfall::href(row);
+        let body = |record, headers, passed, side| {
+            Body::new(&Shown {
+                record,
+                headers,
+                passed,
+                href: &href,
+                download: format!("/api{href}/{side}"),
+                skip: self.skip,
+            })
+        };
+        let (sent, came) = (&whole.request_headers, &whole.response_headers);
+        let call = row.turn.as_ref().zip(row.call);
+        let card = |((turn, call), conversation): ((&TurnId, CallId), &ConversationId)| {
+            format!("/c/{conversation}?turn={turn}#{}-c{call}", element(turn))
+        };
+        render(&Part {
+            id: format!("o-{}", row.id),
+            facts: facts(whole),
+            request_id_of: match row.peer {
+                Peer::Model => "The endpoint’s request id",
+                Peer::Mcp | Peer::Pomerium => "Pomerium request id",
+            },
+            request_id: row.request_id.as_deref().map(shown),
+            failure: failure(row),
+            card: call.zip(self.conversation).map(card),
+            compare: call
+                .map(|(turn, call)| format!("/traffic/{turn}/calls/{call}"))
+                .unwrap_or_default(),
+            method: shown(&row.method),
+            url: shown(&row.url),
+            status: row
+                .status
+                .map_or_else(|| waterfall::status(row).1, |status| status.to_string()),
+            request_headers: headers(sent),
+            response_headers: headers(came),
+            request: body(&whole.request, sent, row.bytes_out, "request"),
+            response: body(&whole.response, came, row.bytes_in, "response"),
+            curl: self.command(),
+        })
+    }
+
+    /// The request as a command for a shell.
+    fn command(&self) -> String {
+        let (row, request) = (&self.whole.row, &self.whole.request);
+        let origin = self.app.public_url.origin().ascii_serialization();
+        curl::command(&curl::Request {
+            method: &row.method,
+            url: &row.url,
+            headers: &self.whole.request_headers,
+            body: &request.bytes,
+            whole: is_whole(request),
+            token: match row.peer {
+                Peer::Model => Token::Key,
+                Peer::Mcp if self.is_configured() => Token::Configured,
+                Peer::Mcp | Peer::Pomerium => Token::Pomerium(&origin),
+            },
+        })
+    }
+
+    /// Whether it went to a server of the operator's, with their credential.
+    fn is_configured(&self) -> bool {
+        let server = self.whole.row.server.as_deref().unwrap_or_default();
+        let known = self.app.context.servers.of(self.subject).get(server);
+        match &self.app.authority {
+            Authority::Local => true,
+            Authority::Pomerium(_) => known.is_some_and(|known| known.connect_url.is_none()),
+        }
+    }
+}
+
+fn failure(row: &ExchangeRow) -> Option<String> {
+    match &row.end {
         Some(ExchangeEnd::Failed(why)) => Some(shown(why)),
         Some(ExchangeEnd::Interrupted) => Some("Toolgate ended before it did.".to_owned()),
         Some(ExchangeEnd::Complete | ExchangeEnd::Dropped) | None => None,
-    };
-    render(&Part {
-        id: format!("o-{}", row.id),
-        facts: facts(whole),
-        request_id: row.request_id.as_deref().map(shown),
-        failure,
-        card: call.zip(conversation).map(|((turn, call), conversation)| {
-            format!("/c/{conversation}?turn={turn}#{}-c{call}", element(turn))
-        }),
-        compare: call
-            .map(|(turn, call)| format!("/traffic/{turn}/calls/{call}"))
-            .unwrap_or_default(),
-        method: shown(&row.method),
-        url: shown(&row.url),
-        status: row
-            .status
-            .map_or_else(|| waterfall::status(row).1, |it| it.to_string()),
-        request_headers: headers(&whole.request_headers),
-        response_headers: headers(&whole.response_headers),
-        request: body(
-            &whole.request,
-            &whole.request_headers,
-            row.bytes_out,
-            "request",
-        ),
-        response: body(
-            &whole.response,
-            &whole.response_headers,
-            row.bytes_in,
-            "response",
-        ),
-        curl: command(app, whole),
-    })
+    }
 }
 
 fn facts(whole: &ExchangeWhole) -> Vec<(&'static str, String)> {
@@ -143,6 +176,9 @@ fn facts(whole: &ExchangeWhole) -> Vec<(&'static str, String)> {
     if let Some((_, us)) = whole.response.arrivals.first() {
         facts.push(("First byte after", words::duration(*us)));
     }
+    if row.end == Some(ExchangeEnd::Dropped) {
+        facts.push(("End", "Toolgate wanted no more of it".to_owned()));
+    }
     if let Some(round) = row.round {
         facts.push(("Round", round.to_string()));
     }
@@ -150,25 +186,6 @@ fn facts(whole: &ExchangeWhole) -> Vec<(&'static str, String)> {
         facts.push(("Call", call.to_string()));
     }
     facts
-}
-
-/// The request as a command for a shell.
-fn command(app: &App, whole: &ExchangeWhole) -> String {
-    let row = &whole.row;
-    let origin = app.public_url.origin().ascii_serialization();
-    let token = match (row.peer, &app.authority) {
-        (Peer::Model, _) => Token::Key,
-        (Peer::Mcp | Peer::Pomerium, Authority::Pomerium(_)) => Token::Pomerium(&origin),
-        (Peer::Mcp | Peer::Pomerium, Authority::Local) => Token::Configured,
-    };
-    curl::command(&curl::Request {
-        method: &row.method,
-        url: &row.url,
-        headers: &whole.request_headers,
-        body: &whole.request.bytes,
-        whole: is_whole(&whole.request),
-        token,
-    })
 }
 
 fn is_whole(record: &BodyRecord) -> bool {
