@@ -7,6 +7,9 @@ import { queue } from './queue.js';
 const RETRIES = 2;
 const RETRY_MS = 700;
 
+// Letters that fill the box to its greatest height, however short its lines are.
+const TALLEST_LETTERS = 20_000;
+
 // How long a turn that was begun may take to show on the page before the next message is tried.
 const SHOWS_WITHIN_MS = 10_000;
 
@@ -240,6 +243,11 @@ export function composer({ place, chosen, moved, sent }) {
   }
 
   function grow() {
+    // Measuring a very long text costs more than the box is tall.
+    if (box.value.length > TALLEST_LETTERS) {
+      box.style.height = '38vh';
+      return;
+    }
     box.style.height = 'auto';
     box.style.height = `${box.scrollHeight}px`;
   }
