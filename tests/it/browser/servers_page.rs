@@ -83,7 +83,7 @@ async fn an_account_is_connected_in_a_tab_of_its_own() {
     tab.wait_end().await;
     tab.wait_text("Board meeting on Thursday").await;
     tab.wait_gone("link", CONNECT).await;
-    tab.wait_text("ready · 2 tools").await;
+    tab.wait_text("ready · 3 tools").await;
     same_after_reload(&tab).await;
 
     tab.eval("[...document.querySelectorAll('#servers details')].at(-1).open = true")
