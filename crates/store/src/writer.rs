@@ -1,5 +1,6 @@
 //! The one task that writes. It commits in groups: all that wait, up to a bound, in one
-//! transaction, each under a savepoint, so that one that fails does not fail the others.
+//! transaction. When one of them fails, the group is written again with each under a savepoint, so
+//! that it does not fail the others.
 
 use std::{future::Future, path::PathBuf};
 
@@ -24,7 +25,8 @@ pub(crate) trait Write: Send + Sync + 'static {
     /// What the caller learns when it is not.
     type Refused: From<StoreError> + Send;
 
-    /// Writes. What an `Err` has written is undone.
+    /// Writes. What an `Err` has written is undone; when another write of its group fails, this is
+    /// undone too and applied again.
     fn apply(
         &self,
         conn: &mut SqliteConnection,
@@ -148,6 +150,29 @@ impl Task {
 }
 
 async fn commit(
+    conn: &mut SqliteConnection,
+    group: &mut [Box<dyn Job>],
+) -> Result<(), sqlx::Error> {
+    // Most groups have nothing to undo: savepoints would cost more than what is written.
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    let mut verdict = Verdict::Keep;
+    for job in &mut *group {
+        verdict = job.apply(&mut tx).await;
+        if let Verdict::Undo = verdict {
+            break;
+        }
+    }
+    match verdict {
+        Verdict::Keep => tx.commit().await,
+        Verdict::Undo => {
+            tx.rollback().await?;
+            commit_each(conn, group).await
+        }
+    }
+}
+
+/// Commits a group in which something has to be undone.
+async fn commit_each(
     conn: &mut SqliteConnection,
     group: &mut [Box<dyn Job>],
 ) -> Result<(), sqlx::Error> {
