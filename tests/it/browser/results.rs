@@ -10,8 +10,14 @@ use harness::{
 };
 use serde_json::{Value, json};
 
+use futures_util::stream;
+use tokio::sync::watch;
+
 use super::{CARD, same_after_reload};
-use crate::results::{PNG, showing};
+use crate::{
+    fake::{Fake, events, tool},
+    results::{PNG, showing},
+};
 
 /// Opens the card of the only call.
 pub(super) async fn open_card(tab: &Tab) {
@@ -165,6 +171,65 @@ async fn json_opens_step_by_step() {
     tab.wait_gone("link", "Show 20 more").await;
     tab.wait_text("119").await;
     look(&tab, "result-json").await;
+    ana.leave().await;
+    world.finish().await;
+    fake.end().await;
+}
+
+#[tokio::test]
+async fn progress_moves_one_bar() {
+    let (step, steps) = watch::channel(0);
+    let fake = Fake::start(move |seen| {
+        let steps = steps.clone();
+        async move {
+            if seen.method() != "tools/call" {
+                return seen.plain(&[tool("show")]);
+            }
+            let token = seen.body["params"]["_meta"]["progressToken"].clone();
+            let done = json!({
+                "jsonrpc": "2.0", "id": seen.body["id"],
+                "result": { "content": [{ "type": "text", "text": "Counted." }] },
+            });
+            let said = move |at: u32| {
+                let params = json!({
+                    "progressToken": token, "progress": 25 * (at + 1), "total": 100,
+                    "message": format!("Step {at}"),
+                });
+                let method = "notifications/progress";
+                json!({ "jsonrpc": "2.0", "method": method, "params": params })
+            };
+            events(stream::unfold((0, steps), move |(at, mut steps)| {
+                let message = if at < 2 { said(at) } else { done.clone() };
+                async move {
+                    steps.wait_for(|step| *step >= at).await.ok()?;
+                    (at < 3).then(|| (Ok(message), (at + 1, steps)))
+                }
+            }))
+        }
+    })
+    .await;
+    let world = World::build().server("Fake", fake.url()).start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    world
+        .model()
+        .queue(Reply::calls([Call::new("Fake__show", &json!({}))]));
+    world.model().queue(Reply::text("There it is."));
+    tab.ask("Count").await;
+    tab.wait_text("25 %").await;
+    tab.find("progressbar", "Progress").await;
+    tab.eval("document.querySelector('.call progress').harnessSawThis = true")
+        .await;
+    step.send_replace(1);
+    tab.wait_text("Step 1").await;
+    let bar = "(() => { const bar = document.querySelector('.call progress');
+               return [bar.harnessSawThis === true, bar.value, bar.max]; })()";
+    assert_eq!(tab.eval(bar).await, json!([true, 50, 100]));
+    step.send_replace(9);
+    tab.wait_end().await;
+    tab.wait_gone("progressbar", "Progress").await;
+    let card = tab.find(CARD, "show").await.text().await;
+    assert!(card.contains("Counted."), "{card}");
     ana.leave().await;
     world.finish().await;
     fake.end().await;

@@ -17,6 +17,7 @@ use chat::{
 use self::{arguments::glance, failed::failure, status::Status};
 use super::{
     render,
+    result::size,
     round::seconds,
     sidebar::{self, Connect},
     visible, waited,
@@ -265,14 +266,18 @@ fn denied_because(answer: Option<&Answer>) -> Option<String> {
 fn step(step: &ShapeStep) -> String {
     match step {
         ShapeStep::Structured => {
-            "The structured content is shown as JSON; text that only repeats it is left out."
+            "The model was shown the structured content as JSON, without text that only repeats it."
                 .to_owned()
         }
         ShapeStep::Omitted { mime, bytes } => {
-            format!("{} of {bytes} bytes was left out.", visible(mime))
+            format!(
+                "{}, {}, was not shown to the model.",
+                visible(mime),
+                size(*bytes)
+            )
         }
         ShapeStep::Truncated { from, to } => {
-            format!("The text was cut from {from} to {to} bytes.")
+            format!("The text was cut from {from} to {to} bytes for the model.")
         }
     }
 }
@@ -290,3 +295,6 @@ fn again(item: &CallItem, arguments: &str) -> Option<String> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;
