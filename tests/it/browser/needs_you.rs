@@ -139,7 +139,8 @@ async fn a_tab_elsewhere_keeps_an_answer_going() {
     tab.ask(SALES).await;
     world.model().wait_received(1).await;
     let turn = last_turn(&tab).await;
-    let elsewhere = ana.open("/").await;
+    // No page of a conversation: it has no stream but the one that keeps the session alive.
+    let elsewhere = ana.open("/traffic").await;
     elsewhere
         .cdp(
             "Emulation.setFocusEmulationEnabled",
