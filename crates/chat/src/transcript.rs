@@ -87,6 +87,10 @@ pub struct End {
 /// One item of a transcript.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "where there are many items, most are calls"
+)]
 pub enum Item {
     /// A model round: its reasoning and text.
     Round(RoundItem),

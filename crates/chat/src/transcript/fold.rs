@@ -4,6 +4,7 @@ use crate::{
     event::{
         Answer, CallFinished, CallRequested, Delta, Event, Logged, Progress, ServerStateChanged,
     },
+    failure::RoundFailure,
     ids::{CallId, QuestionId, RoundId},
     message::AssistantMessage,
     shape::facts::Facts,
@@ -67,14 +68,7 @@ impl Transcript {
                 round,
                 failure,
                 after_ms,
-            } => self.round(*round, |item| {
-                item.state = RoundState::Retrying {
-                    failure: failure.clone(),
-                    after_ms: *after_ms,
-                };
-                // It waits for the model, not for a person.
-                item.waits_since = None;
-            }),
+            } => self.round(*round, |item| item.retry(failure.clone(), *after_ms)),
             Event::RoundDiscarded { round } => self.round(*round, |item| {
                 item.discard();
                 item.waits_since = Some(at);
@@ -303,6 +297,12 @@ impl RoundItem {
             waits_since: None,
             waited_ms: 0,
         }
+    }
+
+    /// It waits for the model from now on, not for a person.
+    fn retry(&mut self, failure: RoundFailure, after_ms: u64) {
+        self.state = RoundState::Retrying { failure, after_ms };
+        self.waits_since = None;
     }
 
     fn discard(&mut self) {

@@ -107,3 +107,68 @@ pub(super) fn html(
         needs,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use chat::{
+        event::{CallRequested, Event, Logged},
+        ids::{QuestionId, RoundId},
+        outcome::TurnEnd,
+    };
+
+    use super::*;
+
+    /// What a turn needs with one call, and then this, so long ago.
+    fn needs(then: Vec<Event>, ago_ms: i64) -> Option<What> {
+        let call = CallRequested {
+            call: CallId(1),
+            round: RoundId(1),
+            model_id: "a".to_owned(),
+            function: "s__t".to_owned(),
+            target: None,
+            arguments: "{}".to_owned(),
+        };
+        let events = [Event::CallRequested(call)].into_iter().chain(then);
+        let log: Vec<_> = (1..)
+            .zip(events)
+            .map(|(seq, event)| Logged {
+                seq,
+                at: clock::now() - ago_ms,
+                event,
+            })
+            .collect();
+        What::of(&Transcript::fold(&log)).map(|(_, what)| what)
+    }
+
+    fn parked(reason: ParkReason) -> Event {
+        let call = CallId(1);
+        Event::CallParked { call, reason }
+    }
+
+    fn asked() -> Event {
+        Event::QuestionAsked {
+            question: QuestionId(1),
+            call: CallId(1),
+        }
+    }
+
+    #[test]
+    fn a_token_is_its_users_business_only_when_no_page_brings_one() {
+        assert_eq!(needs(vec![parked(ParkReason::StaleToken)], 0), None);
+        let late = needs(vec![parked(ParkReason::StaleToken)], 60_000);
+        assert_eq!(late, Some(What::Token));
+    }
+
+    #[test]
+    fn a_question_and_an_account_are_at_once_until_the_turn_ends() {
+        assert_eq!(needs(Vec::new(), 0), None);
+        assert_eq!(needs(vec![asked()], 0), Some(What::Approval));
+        let account = needs(vec![parked(ParkReason::NeedsConnect)], 0);
+        assert_eq!(account, Some(What::Account));
+        let ended = Event::TurnFinished {
+            end: TurnEnd::Cancelled,
+            failure: None,
+        };
+        assert_eq!(needs(vec![asked(), ended], 0), None);
+    }
+}
