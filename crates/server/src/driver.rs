@@ -283,7 +283,7 @@ impl Driver {
     async fn perform(&mut self, effects: Vec<Effect>) {
         for effect in effects {
             if let Effect::Record(events) = effect {
-                let finished: Vec<_> = events.iter().filter_map(finished).collect();
+                let finished: Vec<_> = events.iter().filter_map(call::finished).collect();
                 if let Err(error) = self.log.record(events).await {
                     return self.log_lost(&error).await;
                 }
@@ -383,14 +383,5 @@ async fn gone(owner: Option<&CancellationToken>) {
     match owner {
         Some(owner) => owner.cancelled().await,
         None => std::future::pending().await,
-    }
-}
-
-/// The call that the event ends, and how.
-fn finished(event: &Event) -> Option<(CallId, Outcome)> {
-    if let Event::CallFinished(finished) = event {
-        Some((finished.call, finished.outcome))
-    } else {
-        None
     }
 }

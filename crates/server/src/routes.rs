@@ -17,7 +17,7 @@ use crate::{
 /// All routes. Pomerium answers `/ping`, `/healthz` and `/.pomerium*` itself on every host.
 pub fn router(app: Arc<App>) -> Router {
     let state = AppState(app);
-    Router::new()
+    let router = Router::new()
         // Pages.
         .route("/", get(page::new_chat))
         .route("/c/{conversation}", get(page::conversation))
@@ -91,7 +91,13 @@ pub fn router(app: Arc<App>) -> Router {
                 .layer(CatchPanicLayer::custom(v1::panicked)),
         )
         .fallback(page::not_found)
-        .method_not_allowed_fallback(api::method_not_allowed)
+        .method_not_allowed_fallback(api::method_not_allowed);
+    guarded(router, state)
+}
+
+/// The routes behind what every request passes.
+fn guarded(router: Router<AppState>, state: AppState) -> Router {
+    router
         // The last layer is the first that a request passes.
         .layer(page::compress::layer())
         .layer(middleware::from_fn(page::compress::only_for_our_pages))

@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use chat::{
-    event::{Answer, JsonObject, Progress, Target},
+    event::{Answer, Event, JsonObject, Progress, Target},
     failure::{Failure, Layer},
     ids::CallId,
     input::{Input, Refusal},
@@ -184,6 +184,15 @@ impl CallTask {
 
     async fn tell(&self, input: Input) {
         let _gone = self.reports.send(Report::Input(input)).await;
+    }
+}
+
+/// The call that the event ends, and how.
+pub(super) fn finished(event: &Event) -> Option<(CallId, Outcome)> {
+    if let Event::CallFinished(finished) = event {
+        Some((finished.call, finished.outcome))
+    } else {
+        None
     }
 }
 
