@@ -12,13 +12,19 @@ use crate::body::count;
 /// The parts that are in the file since, and their numbers.
 pub(super) type Stored = Vec<(Hash, i64)>;
 
-/// Writes a group, all or nothing.
+/// Writes a group, all or nothing. An empty one writes what is there already: whether the file
+/// takes it.
 pub(super) async fn group(
     conn: &mut SqliteConnection,
     group: &[Prepared],
 ) -> Result<Stored, sqlx::Error> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
     let mut stored = Stored::new();
+    if group.is_empty() {
+        sqlx::query("UPDATE traffic_schema_version SET version = version WHERE version = 1")
+            .execute(&mut *tx)
+            .await?;
+    }
     for entry in group {
         match entry {
             Prepared::Exchange(number, new) => exchange(&mut tx, *number, new).await?,

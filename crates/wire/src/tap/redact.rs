@@ -8,7 +8,7 @@ use std::{
 
 use ::http::{HeaderMap, header::AUTHORIZATION};
 use chat::ids::Subject;
-use memchr::memmem::Finder;
+use memchr::{memchr_iter, memmem::Finder};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -218,13 +218,15 @@ pub(super) fn mask(bytes: &mut [u8], secrets: &[Secret]) {
 pub(super) fn undecided(bytes: &[u8], secrets: &[Secret]) -> usize {
     let longest = |secret: &Secret| {
         let secret = secret.bytes();
-        let tail = bytes.len().min(secret.len() - 1);
-        (1..=tail)
-            .rev()
-            .find(|&len| bytes.ends_with(secret.get(..len).unwrap_or_default()))
-            .unwrap_or(0)
+        let (first, others) = secret.split_first()?;
+        let tail = bytes.len().saturating_sub(others.len());
+        let tail = bytes.get(tail..)?;
+        memchr_iter(*first, tail)
+            .filter_map(|at| tail.get(at..))
+            .find(|end| secret.starts_with(end))
+            .map(<[u8]>::len)
     };
-    secrets.iter().map(longest).max().unwrap_or(0)
+    secrets.iter().filter_map(longest).max().unwrap_or(0)
 }
 
 #[cfg(test)]
