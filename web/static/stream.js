@@ -75,6 +75,8 @@ export function connect(place, patched, works) {
   }
 
   addEventListener('online', () => source?.readyState === EventSource.CLOSED && lost());
+  // A page that the browser keeps for going back must not keep one of its few connections.
+  addEventListener('pagehide', () => source?.close());
   addEventListener('pageshow', (event) => event.persisted && open());
   open();
   return { open: forgetPosition, again: open };

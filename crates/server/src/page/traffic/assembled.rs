@@ -60,6 +60,21 @@ impl Assembled {
         }
     }
 
+    /// The same with every text as `show` shows it.
+    pub(super) fn shown(self, show: fn(&str) -> String) -> Self {
+        let call = |call: &Call| Call {
+            function: show(&call.function),
+            arguments: show(&call.arguments),
+        };
+        Self {
+            reasoning: show(&self.reasoning),
+            text: show(&self.text),
+            calls: self.calls.iter().map(call).collect(),
+            finish: show(&self.finish),
+            usage: self.usage,
+        }
+    }
+
     fn call(&mut self, piece: &Value) {
         let last = self.calls.len().saturating_sub(1);
         let index = piece["index"].as_u64().map(usize::try_from);

@@ -211,7 +211,7 @@ fn events(shown: &Shown<'_>) -> Events {
         },
         first: skipped + 1,
         list,
-        assembled: Some(assembled).filter(|assembled| !assembled.is_empty()),
+        assembled: Some(assembled.shown(raw)).filter(|assembled| !assembled.is_empty()),
         next: (to < total).then(|| format!("{}?skip={to}", shown.href)),
     }
 }

@@ -20,8 +20,8 @@ pub(super) fn size(bytes: u64) -> String {
 pub(super) fn duration(us: u64) -> String {
     match us {
         0..100 => format!("{us} µs"),
-        100..10_000_000 if us < 1_000_000 => decimal(us / 100, "ms"),
-        0..120_000_000 => decimal(us / 100_000, "s"),
+        100..1_000_000 => decimal(us / 100, "ms"),
+        1_000_000..120_000_000 => decimal(us / 100_000, "s"),
         _ => format!("{} min {} s", us / 60_000_000, us / 1_000_000 % 60),
     }
 }
