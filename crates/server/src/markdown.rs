@@ -155,25 +155,13 @@ fn node(
                 context.lf()?;
             }
         }
-        NodeValue::Link(link) if is_allowed(&link.url) => {
-            if entering {
-                open_link(context, &link.url, "")?;
-            } else {
-                context.write_str("</a>")?;
-            }
-        }
-        NodeValue::Link(_) => {}
+        NodeValue::Link(link) if !is_allowed(&link.url) => {}
+        NodeValue::Link(link) if entering => open_link(context, &link.url, "")?,
+        NodeValue::Link(_) => context.write_str("</a>")?,
         NodeValue::Image(image) => {
             let links = is_allowed(&image.url) && !is_in_link(node);
-            match (entering, links) {
-                (true, true) => open_link(context, &image.url, " class=\"image\"")?,
-                (true, false) => context.write_str("<span class=\"image\">")?,
-                (false, true) => context.write_str("</a>")?,
-                (false, false) => context.write_str("</span>")?,
-            }
-            if entering && node.first_child().is_none() {
-                context.write_str("image")?;
-            }
+            let url = links.then_some(image.url.as_str());
+            write_image(context, node, (url, entering))?;
             return Ok(ChildRendering::Plain);
         }
         NodeValue::HtmlBlock(html) => {
@@ -194,20 +182,8 @@ fn node(
                 context.lf()?;
             }
         }
-        NodeValue::TaskItem(item) if entering => {
-            let (checked, name) = match item.symbol {
-                Some(_) => (" checked", "Done"),
-                None => ("", "To do"),
-            };
-            context.cr()?;
-            write!(
-                context,
-                "<li><input type=\"checkbox\"{checked} disabled aria-label=\"{name}\"> "
-            )?;
-        }
-        NodeValue::TaskItem(_) => {
-            context.write_str("</li>")?;
-            context.lf()?;
+        NodeValue::TaskItem(item) => {
+            write_task(context, (item.symbol.is_some(), entering))?;
         }
         NodeValue::Table(_) if entering => {
             context.cr()?;
@@ -250,6 +226,45 @@ fn open_link(context: &mut Context<'_, '_, usize>, url: &str, class: &str) -> fm
     context.write_str(" href=\"")?;
     context.escape_href(url)?;
     context.write_str("\" target=\"_blank\" rel=\"noopener noreferrer nofollow\">")
+}
+
+/// Writes the start or the end of an item of a list of tasks, with a box that says how it stands.
+fn write_task(
+    context: &mut Context<'_, '_, usize>,
+    (is_done, entering): (bool, bool),
+) -> fmt::Result {
+    if !entering {
+        context.write_str("</li>")?;
+        return context.lf();
+    }
+    let (checked, name) = if is_done {
+        (" checked", "Done")
+    } else {
+        ("", "To do")
+    };
+    context.cr()?;
+    write!(
+        context,
+        "<li><input type=\"checkbox\"{checked} disabled aria-label=\"{name}\"> "
+    )
+}
+
+/// Writes the start or the end of an image: a link to it, if it may be one.
+fn write_image(
+    context: &mut Context<'_, '_, usize>,
+    node: Node<'_>,
+    (url, entering): (Option<&str>, bool),
+) -> fmt::Result {
+    match (entering, url) {
+        (true, Some(url)) => open_link(context, url, " class=\"image\"")?,
+        (true, None) => context.write_str("<span class=\"image\">")?,
+        (false, Some(_)) => context.write_str("</a>")?,
+        (false, None) => context.write_str("</span>")?,
+    }
+    if entering && node.first_child().is_none() {
+        context.write_str("image")?;
+    }
+    Ok(())
 }
 
 fn is_in_link(node: Node<'_>) -> bool {

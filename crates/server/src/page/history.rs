@@ -39,7 +39,7 @@ struct Earlier<'a> {
     /// The first turn that is shown, if others came before it.
     first: Option<&'a TurnId>,
     /// Newer turns are not shown.
-    cut: bool,
+    is_cut: bool,
 }
 
 /// `GET /c/{conversation}`: a conversation.
@@ -73,7 +73,8 @@ pub(crate) async fn conversation(
             Window::Newest | Window::Through(_) | Window::Before(_) => turns,
         };
         let is_cut = asked.before.is_some();
-        let earlier = earlier(&id, &turns, is_cut);
+        let after = if is_cut { After::Newer } else { After::Nothing };
+        let earlier = earlier(&id, &turns, after);
         if asked.part.is_some() {
             let servers = app.context.servers.of(subject);
             let turns = turns_html(&app, turns, servers.all()).await?;
@@ -99,12 +100,21 @@ fn from(turn: &TurnId, branch: Option<Vec<TurnRow>>) -> Vec<TurnRow> {
     branch
 }
 
-/// The way to what came before these turns; `cut` if others come after them that are not shown.
-pub(super) fn earlier(conversation: &ConversationId, turns: &[TurnRow], cut: bool) -> String {
+/// What comes after the turns that a page shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// Nothing: they are the newest.
+    Nothing,
+    /// Newer turns, which it does not show.
+    Newer,
+}
+
+/// The way to what came before these turns, and back.
+pub(super) fn earlier(conversation: &ConversationId, turns: &[TurnRow], after: After) -> String {
     let first = turns.first().filter(|first| first.parent.is_some());
     render(&Earlier {
         conversation,
         first: first.map(|first| &first.turn),
-        cut,
+        is_cut: after == After::Newer,
     })
 }

@@ -327,7 +327,10 @@ fn every_end_of_a_call_and_of_a_turn_has_its_words() {
         let again = matches!(end, TurnEnd::Limit | TurnEnd::Failed | TurnEnd::Interrupted);
         assert_eq!(html.contains("data-do=\"try-again\""), again, "{end:?}");
         assert_eq!(html.contains("data-do=\"regenerate\""), !again, "{end:?}");
-        assert!(!html.contains("copy-answer"), "there is nothing to be copied");
+        assert!(
+            !html.contains("copy-answer"),
+            "there is nothing to be copied"
+        );
         assert!(html.contains("href=\"/traffic/turn\""), "{end:?}");
     }
 }

@@ -7,7 +7,7 @@ use store::{StoreError, TurnRow, Window};
 
 use super::{
     super::{
-        history::{self, EARLIER, PAGE_TURNS},
+        history::{self, After, EARLIER, PAGE_TURNS},
         paint::{Has, Painted, Painter},
         patch::Patch,
         turn::{Placed, TURNS},
@@ -83,7 +83,7 @@ impl Reader {
     /// The page shows nothing that we know, or another branch: it gets everything anew, and at
     /// once, so that nobody sees it empty.
     fn reset(&mut self, conversation: &ConversationId, mut turns: Vec<TurnRow>) {
-        let earlier = history::earlier(conversation, &turns, false);
+        let earlier = history::earlier(conversation, &turns, After::Nothing);
         self.ready
             .push_back(Patch::replace(EARLIER, earlier).frame());
         let running = turns.pop_if(|last| last.transcript.is_open());
