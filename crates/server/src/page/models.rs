@@ -23,7 +23,7 @@ struct Models {
     /// The one that answers unless another is chosen; none when that is not known.
     model: Option<Model>,
     /// All, if there are several.
-    models: Vec<Model>,
+    several: Vec<Model>,
     scripted: bool,
 }
 
@@ -64,7 +64,7 @@ fn picker(before: Option<String>, default: Option<String>, mut models: Vec<Strin
     let scripted = chosen.as_ref().is_some_and(|id| id.starts_with(SCRIPTED));
     let models: Vec<_> = models.into_iter().map(model).collect();
     render(&Models {
-        models: if models.len() > 1 { models } else { Vec::new() },
+        several: if models.len() > 1 { models } else { Vec::new() },
         model: chosen.clone().map(model),
         scripted,
     })

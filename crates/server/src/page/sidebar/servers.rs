@@ -53,8 +53,16 @@ struct Server {
     connected: bool,
     tools: Vec<Tool>,
     broken: Vec<BrokenTool>,
-    /// It is switched off in the conversation.
-    is_off: bool,
+    offered: Offered,
+}
+
+/// Whether a conversation is offered a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Offered {
+    /// It is, but for its tools that are off by themselves.
+    On,
+    /// It is switched off with all its tools.
+    Off,
 }
 
 struct Tool {
@@ -77,7 +85,7 @@ impl Server {
             self.tools.iter().filter(|tool| !tool.is_off),
         );
         let (on, word) = (on.count(), if all == 1 { "tool" } else { "tools" });
-        if self.is_off {
+        if self.offered == Offered::Off {
             "off".to_owned()
         } else if self.kind != "ready" {
             String::new()
@@ -196,7 +204,11 @@ fn server(known: Known, off: &Selection) -> Server {
             .map(|catalog| catalog.broken.clone())
             .unwrap_or_default(),
         failure,
-        is_off: off.is_server_off(&known.route.name),
+        offered: if off.is_server_off(&known.route.name) {
+            Offered::Off
+        } else {
+            Offered::On
+        },
         key: known.route.name,
     }
 }
