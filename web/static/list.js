@@ -79,8 +79,11 @@ function search(nav, place, searched) {
     if (words === (place.search ?? '')) return;
     place.search = words;
     place.older = '';
-    const query = words === '' ? '' : `?${new URLSearchParams({ search: words })}`;
-    history.replaceState(null, '', `${location.pathname}${query}`);
+    const url = new URL(location.href);
+    url.searchParams.delete('older');
+    if (words === '') url.searchParams.delete('search');
+    else url.searchParams.set('search', words);
+    history.replaceState(null, '', url);
     searched();
   }
 
