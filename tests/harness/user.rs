@@ -11,7 +11,7 @@ use chat::{
 use demo::pomerium::{DemoUser, Standin};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::time::{Duration, sleep};
 use uuid::Uuid;
 
@@ -234,11 +234,11 @@ impl User {
     /// Asks with more than a text (`edits`, `model`, …), whatever comes of it. The message has an
     /// id of its own, unless `body` gives it one.
     pub async fn ask_with(&self, text: &str, body: &Value) -> Response {
-        let mut whole = json!({ "message_id": Uuid::now_v7(), "message": text });
-        for (key, value) in body.as_object().into_iter().flatten() {
-            whole[key] = value.clone();
-        }
-        self.post("/api/messages", &whole).await
+        let mut whole = Map::new();
+        whole.insert("message_id".to_owned(), json!(Uuid::now_v7()));
+        whole.insert("message".to_owned(), json!(text));
+        whole.extend(body.as_object().cloned().unwrap_or_default());
+        self.post("/api/messages", &Value::Object(whole)).await
     }
 
     /// A conversation with the turns of its newest branch.

@@ -1,6 +1,8 @@
 //! Questions edited and asked again: each begins a branch, whose model requests hold what that
 //! branch says and nothing else. And which model answers.
 
+use std::slice;
+
 use chat::{
     ids::{ConversationId, TurnId},
     outcome::TurnEnd,
@@ -69,7 +71,7 @@ async fn a_branch_is_asked_with_its_own_turns_only() {
     assert_eq!(turns(&newest), [&one.turn, &edited.turn]);
     let both = [two.turn.clone(), edited.turn.clone()];
     assert_eq!(newest.turns[1].siblings, both);
-    assert_eq!(newest.turns[0].siblings, [one.turn.clone()]);
+    assert_eq!(newest.turns[0].siblings, slice::from_ref(&one.turn));
     let old = branch(&ana, &conversation, &two.turn).await;
     assert_eq!(turns(&old), [&one.turn, &two.turn]);
     assert_eq!(old.turns[1].siblings, both);

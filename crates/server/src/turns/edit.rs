@@ -72,7 +72,7 @@ impl Turns {
         self.whole(deleting).await
     }
 
-    /// Brings back a conversation that was deleted less than [`RESTORABLE`] ago.
+    /// Brings back a conversation that was deleted less than an hour ago.
     pub async fn restore(
         self: &Arc<Self>,
         subject: &Subject,
