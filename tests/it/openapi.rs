@@ -118,6 +118,7 @@ async fn it_is_openapi_and_describes_every_route() {
     // Read as OpenAPI 3.1 by somebody else's program.
     let spec = oas3::from_json(document.0.to_string()).unwrap();
     assert!(spec.operations().count() > 20);
+    assert_eq!(document.0["info"]["version"], env!("CARGO_PKG_VERSION"));
 
     let routed: BTreeSet<_> = routes::all()
         .iter()

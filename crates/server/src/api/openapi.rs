@@ -1,4 +1,4 @@
-//! `GET /api/openapi.json`: the API as OpenAPI 3.1 describes it. The document is kept by hand;
+//! `GET /api/openapi.json`: the API as `OpenAPI` 3.1 describes it. The document is kept by hand;
 //! tests hold it against the routes there are and against real answers.
 
 use axum::{

@@ -219,7 +219,7 @@ pub(crate) async fn har(
         }
         entries.push(har::entry(&whole));
     }
-    let archive = har::archive(entries);
+    let archive = har::archive(&entries);
     let json = serde_json::to_vec(&archive).map_err(|error| Problem::internal(&error))?;
     Ok(file(json, "application/json", "traffic.har"))
 }

@@ -14,7 +14,7 @@ pub(super) struct Archive {
 }
 
 /// An archive of these entries.
-pub(super) fn archive(entries: Vec<Value>) -> Archive {
+pub(super) fn archive(entries: &[Value]) -> Archive {
     Archive {
         log: json!({
             "version": "1.2",
@@ -37,11 +37,12 @@ pub(super) fn entry(whole: &ExchangeWhole) -> Value {
         "headers": headers(&whole.request_headers),
         "queryString": [], "cookies": [], "headersSize": -1, "bodySize": row.bytes_out,
     });
-    if !whole.request.bytes.is_empty() {
-        request["postData"] = content(&whole.request, &whole.request_headers);
+    let posted = content(&whole.request, &whole.request_headers);
+    if let (Value::Object(request), false) = (&mut request, whole.request.bytes.is_empty()) {
+        request.insert("postData".to_owned(), Value::Object(posted));
     }
     let mut answer = content(&whole.response, &whole.response_headers);
-    answer["size"] = json!(row.bytes_in);
+    answer.insert("size".to_owned(), json!(row.bytes_in));
     json!({
         "startedDateTime": rfc3339(row.started_at),
         "time": ms(lasted),
@@ -63,7 +64,7 @@ fn headers(headers: &[(String, String)]) -> Value {
     headers.iter().map(header).collect()
 }
 
-fn content(record: &BodyRecord, headers: &[(String, String)]) -> Value {
+fn content(record: &BodyRecord, headers: &[(String, String)]) -> Map<String, Value> {
     let (text, base64) = text_or_base64(record.bytes.clone());
     let mut content = Map::new();
     content.insert("mimeType".to_owned(), json!(media(headers)));
@@ -71,7 +72,7 @@ fn content(record: &BodyRecord, headers: &[(String, String)]) -> Value {
         content.insert("encoding".to_owned(), json!("base64"));
     }
     content.insert("text".to_owned(), json!(text.or(base64)));
-    Value::Object(content)
+    content
 }
 
 fn media(headers: &[(String, String)]) -> &str {

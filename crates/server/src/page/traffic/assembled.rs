@@ -37,25 +37,25 @@ impl Assembled {
         let Ok(chunk) = serde_json::from_str::<Value>(&frame.data) else {
             return;
         };
-        let usage = &chunk["usage"];
-        if let (Some(into), Some(out)) = (
-            usage["prompt_tokens"].as_u64(),
-            usage["completion_tokens"].as_u64(),
-        ) {
-            self.usage = Some((into, out));
+        let tokens = |name: &str| chunk.pointer("/usage")?.get(name)?.as_u64();
+        self.usage = tokens("prompt_tokens")
+            .zip(tokens("completion_tokens"))
+            .or(self.usage);
+        let Some(choice) = chunk.pointer("/choices/0") else {
+            return;
+        };
+        match text(choice, "/finish_reason") {
+            "" => {}
+            finish => finish.clone_into(&mut self.finish),
         }
-        let choice = &chunk["choices"][0];
-        if let Some(finish) = choice["finish_reason"].as_str() {
-            finish.clone_into(&mut self.finish);
-        }
-        let delta = &choice["delta"];
-        self.text.push_str(text(&delta["content"]));
-        let reasoning = match text(&delta["reasoning_content"]) {
-            "" => text(&delta["reasoning"]),
+        self.text.push_str(text(choice, "/delta/content"));
+        let reasoning = match text(choice, "/delta/reasoning_content") {
+            "" => text(choice, "/delta/reasoning"),
             reasoning => reasoning,
         };
         self.reasoning.push_str(reasoning);
-        for call in delta["tool_calls"].as_array().into_iter().flatten() {
+        let calls = choice.pointer("/delta/tool_calls");
+        for call in calls.and_then(Value::as_array).into_iter().flatten() {
             self.call(call);
         }
     }
@@ -77,8 +77,8 @@ impl Assembled {
 
     fn call(&mut self, piece: &Value) {
         let last = self.calls.len().saturating_sub(1);
-        let index = piece["index"].as_u64().map(usize::try_from);
-        let index = index.and_then(Result::ok).unwrap_or(last);
+        let index = piece.get("index").and_then(Value::as_u64);
+        let index = index.map_or(last, |index| usize::try_from(index).unwrap_or(CALLS));
         if index >= CALLS {
             return;
         }
@@ -86,15 +86,16 @@ impl Assembled {
             self.calls.resize(index + 1, Call::default());
         }
         if let Some(call) = self.calls.get_mut(index) {
-            let function = &piece["function"];
-            call.function.push_str(text(&function["name"]));
-            call.arguments.push_str(text(&function["arguments"]));
+            call.function.push_str(text(piece, "/function/name"));
+            call.arguments.push_str(text(piece, "/function/arguments"));
         }
     }
 }
 
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
+/// The text at a JSON pointer; empty when there is none.
+fn text<'a>(value: &'a Value, pointer: &str) -> &'a str {
+    let text = value.pointer(pointer).and_then(Value::as_str);
+    text.unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -124,7 +124,7 @@ pub(super) fn raw(text: &str) -> String {
     let mut raw = visible(text.get(..end).unwrap_or_default());
     if end < text.len() {
         let more = words::size((text.len() - end) as u64);
-        raw.push_str(&format!("\n… {more} more in the download"));
+        raw = format!("{raw}\n… {more} more in the download");
     }
     raw
 }
@@ -264,21 +264,18 @@ fn preview(text: &str) -> String {
 /// The first bytes, 16 on a line, as numbers and as the characters they may be.
 fn hex(bytes: &[u8]) -> String {
     let head = bytes.get(..HEX_BYTES).unwrap_or(bytes);
-    let mut text = String::new();
-    for (line, row) in head.chunks(16).enumerate() {
+    let line = |(number, row): (usize, &[u8])| {
         let numbers: Vec<_> = row.iter().map(|byte| format!("{byte:02x}")).collect();
         let printed = |byte: &u8| match byte {
             0x20..=0x7e => char::from(*byte),
             _ => '.',
         };
         let letters: String = row.iter().map(printed).collect();
-        text.push_str(&format!(
-            "{:08x}  {:<47}  {letters}\n",
-            line * 16,
-            numbers.join(" ")
-        ));
-    }
-    text
+        let numbers = numbers.join(" ");
+        format!("{:08x}  {numbers:<47}  {letters}", number * 16)
+    };
+    let lines: Vec<_> = head.chunks(16).enumerate().map(line).collect();
+    lines.join("\n")
 }
 
 #[cfg(test)]
@@ -353,10 +350,10 @@ mod tests {
 
     #[test]
     fn a_long_stream_comes_in_pages() {
-        let body: String = (0..450)
+        let events: Vec<_> = (0..450)
             .map(|n| format!("data: {{\"n\":{n}}}\n\n"))
             .collect();
-        let record = record(body.as_bytes());
+        let record = record(events.concat().as_bytes());
         let headers = stream();
         let page = |skip| {
             let shown = Shown {

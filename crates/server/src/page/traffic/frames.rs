@@ -31,7 +31,7 @@ pub(super) fn frames<'a>(
     std::iter::from_fn(move || {
         let mut frame = Frame::default();
         let mut any = false;
-        while let Some((line, end)) = lines.next() {
+        for (line, end) in lines.by_ref() {
             let last = line.is_empty();
             if last && !any {
                 continue;

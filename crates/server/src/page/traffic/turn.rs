@@ -195,7 +195,7 @@ fn shown(call: &CallItem) -> String {
     });
     let size = words::size(call.shown.len() as u64);
     match cut {
-        Some(from) => format!("cut from {from} to {size}"),
-        None => size,
+        Some(from) => format!("shown cut, {size} of {from}"),
+        None => format!("shown {size}"),
     }
 }

@@ -202,15 +202,16 @@ pub(super) fn status(row: &ExchangeRow) -> (&'static str, String) {
         (None, Some(code)) => ("open", format!("{code}, running")),
         (None, None) => ("open", "Running".to_owned()),
         (Some(ExchangeEnd::Failed(_)), Some(code)) => ("failed", format!("{code}, broke off")),
-        (Some(ExchangeEnd::Failed(_)), None) => ("failed", "No answer".to_owned()),
+        (Some(ExchangeEnd::Failed(_) | ExchangeEnd::Complete), None) => {
+            ("failed", "No answer".to_owned())
+        }
         (Some(ExchangeEnd::Interrupted), _) => ("left", "Interrupted".to_owned()),
-        // What was wanted of it had come: a stream of a model's is not read to its last byte.
-        (Some(ExchangeEnd::Dropped), Some(code)) if !refused => ("ok", code),
-        (Some(ExchangeEnd::Dropped), Some(code)) => ("failed", code),
         (Some(ExchangeEnd::Dropped), None) => ("left", "Given up".to_owned()),
-        (Some(ExchangeEnd::Complete), Some(code)) if refused => ("failed", code),
-        (Some(ExchangeEnd::Complete), Some(code)) => ("ok", code),
-        (Some(ExchangeEnd::Complete), None) => ("failed", "No answer".to_owned()),
+        // Dropped with an answer: what was wanted of it had come. A stream of a model's is not read
+        // to its last byte.
+        (Some(ExchangeEnd::Dropped | ExchangeEnd::Complete), Some(code)) => {
+            (if refused { "failed" } else { "ok" }, code)
+        }
     }
 }
 
@@ -232,7 +233,7 @@ fn who(row: &ExchangeRow) -> (&'static str, String) {
     ("at", host.map(visible).unwrap_or_default())
 }
 
-/// Why it was made.
+/// Why it was made; outside of turns when.
 fn cause(row: &ExchangeRow, transcript: Option<&Transcript>) -> String {
     match (row.round, row.call) {
         (_, Some(call)) => {
@@ -243,6 +244,8 @@ fn cause(row: &ExchangeRow, transcript: Option<&Transcript>) -> String {
             }
         }
         (Some(round), None) => format!("round {round}"),
+        // What stands by itself has only its time.
+        (None, None) if row.turn.is_none() => words::moment(row.started_at),
         (None, None) => String::new(),
     }
 }
