@@ -149,6 +149,9 @@ async fn the_pages_beside_the_chat() {
     tab.go(&format!("/calls/{turn}/1")).await;
     open_all(&tab).await;
     look(&tab, "result").await;
+    tab.look(View::Phone, Scheme::Light).await;
+    let wide = "document.documentElement.scrollWidth > 360";
+    assert_eq!(tab.eval(wide).await, false, "it scrolls sideways");
     tab.go("/traffic").await;
     look(&tab, "traffic").await;
     tab.go(&format!("/traffic/{turn}")).await;
