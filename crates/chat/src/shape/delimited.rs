@@ -87,17 +87,16 @@ fn records(text: &str) -> Option<Vec<Vec<String>>> {
     loop {
         let (cell, after) = field(rest)?;
         record.push(cell);
-        rest = match after.strip_prefix(',') {
-            Some(after) => after,
-            None => {
-                records.push(std::mem::take(&mut record));
-                if after.is_empty() {
-                    return Some(records);
-                }
-                let line = after.strip_prefix('\r').unwrap_or(after);
-                line.strip_prefix('\n')?
-            }
-        };
+        if let Some(more) = after.strip_prefix(',') {
+            rest = more;
+            continue;
+        }
+        records.push(std::mem::take(&mut record));
+        if after.is_empty() {
+            return Some(records);
+        }
+        let line = after.strip_prefix('\r').unwrap_or(after);
+        rest = line.strip_prefix('\n')?;
     }
 }
 

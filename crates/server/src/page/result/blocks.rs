@@ -206,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    fn made(block: Value) -> Block {
+    fn made(block: &Value) -> Block {
         let turn = TurnId::from("t");
         let of = Of {
             turn: &turn,
@@ -227,7 +227,7 @@ mod tests {
             ("", None),
             ("HTTPS://bank.example@evil.example/x", Some("evil.example")),
         ] {
-            let Block::Link(link) = made(json!({ "type": "resource_link", "uri": uri })) else {
+            let Block::Link(link) = made(&json!({ "type": "resource_link", "uri": uri })) else {
                 panic!("{uri}")
             };
             assert_eq!(
@@ -247,20 +247,21 @@ mod tests {
             json!({ "type": "resource" }),
             json!({ "type": "resource", "resource": { "uri": "a:b", "blob": "PGh0bWw+" } }),
         ] {
-            assert!(matches!(made(block.clone()), Block::File(_)), "{block}");
+            assert!(matches!(made(&block), Block::File(_)), "{block}");
         }
-        let gif = made(json!({ "type": "image", "data": "R0lGODlh" }));
+        let gif = made(&json!({ "type": "image", "data": "R0lGODlh" }));
         assert!(matches!(gif, Block::Image(_)));
         assert!(matches!(
-            made(json!({ "type": "hologram" })),
+            made(&json!({ "type": "hologram" })),
             Block::Odd { .. }
         ));
-        assert!(matches!(made(json!(7)), Block::Odd { .. }));
+        assert!(matches!(made(&json!(7)), Block::Odd { .. }));
     }
 
     #[test]
     fn a_long_text_is_cut_and_its_file_has_all() {
-        let Block::Text(text) = made(json!({ "type": "text", "text": "ä".repeat(30_000) })) else {
+        let Block::Text(text) = made(&json!({ "type": "text", "text": "ä".repeat(30_000) }))
+        else {
             panic!("no text")
         };
         assert_eq!(text.shown.chars().count(), TEXT_CHARS + 1);

@@ -189,7 +189,7 @@ mod tests {
 
     use super::*;
 
-    fn chart(structured: Value, drawn: &Drawn) -> Option<Chart> {
+    fn chart(structured: &Value, drawn: &Drawn) -> Option<Chart> {
         let raw = json!({ "structuredContent": structured });
         let documents = documents(&raw);
         let tables = tables(&documents);
@@ -207,7 +207,7 @@ mod tests {
             json!({ "columns": ["it", "n"], "rows": [[{}, 1], [{}, 2]] }),
             json!({ "columns": ["name", "id"], "rows": [["a", 1], ["b", 2]] }),
         ] {
-            assert!(chart(rows.clone(), &Drawn::default()).is_none(), "{rows}");
+            assert!(chart(&rows, &Drawn::default()).is_none(), "{rows}");
         }
     }
 
@@ -221,7 +221,7 @@ mod tests {
                 [3, "Rome", null, 7, 800_000.5, 1],
             ],
         });
-        let chosen = chart(rows.clone(), &Drawn::default()).unwrap();
+        let chosen = chart(&rows, &Drawn::default()).unwrap();
         assert_eq!((chosen.x, &*chosen.x_name), (2, "month"));
         assert_eq!(chosen.labels, ["2024-01", "2024-02"], "sorted by date");
         let names: Vec<_> = chosen.series.iter().map(|it| it.name.as_str()).collect();
@@ -232,7 +232,7 @@ mod tests {
             x: Some(1),
             y: vec![3, 3, 1, 99],
         };
-        let asked = chart(rows, &drawn).unwrap();
+        let asked = chart(&rows, &drawn).unwrap();
         assert_eq!(asked.labels, ["Oslo", "Bern", "Rome"]);
         assert_eq!(asked.series.len(), 1);
         assert!(asked.whens.is_none());
@@ -243,7 +243,7 @@ mod tests {
     fn many_rows_are_cut() {
         let rows: Vec<_> = (0..5000).map(|n| json!([format!("c{n}"), n])).collect();
         let bars = chart(
-            json!({ "columns": ["c", "n"], "rows": rows }),
+            &json!({ "columns": ["c", "n"], "rows": rows }),
             &Drawn::default(),
         );
         let bars = bars.unwrap();

@@ -102,7 +102,6 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::float_cmp, reason = "the fractions are exact")]
     fn days_are_counted_from_1970() {
         for (text, expected) in [
             ("1970", 0.0),
