@@ -32,7 +32,9 @@ pub(super) fn in_all(transcript: &Transcript) -> u64 {
             Item::Notice { .. } => {}
         }
     }
-    calls.values().fold(rounds, |sum, ms| sum.saturating_add(*ms))
+    calls
+        .values()
+        .fold(rounds, |sum, ms| sum.saturating_add(*ms))
 }
 
 #[cfg(test)]
