@@ -224,7 +224,7 @@ async fn history_is_stored_once_however_often_it_is_sent() {
 fn noise(seed: u32, bytes: usize) -> String {
     use sha2::{Digest, Sha256};
     let hash = |n: usize| format!("{:x}", Sha256::digest(format!("{seed} {n}")));
-    let text: String = (0..bytes / 64 + 1).map(hash).collect();
+    let text: String = (0..=bytes / 64).map(hash).collect();
     text[..bytes].to_owned()
 }
 
@@ -275,7 +275,7 @@ async fn retention_takes_the_oldest_with_what_only_they_used_and_gives_the_room_
         let exchange = store.begin(head).unwrap();
         exchange.piece(request(&shared));
         let own: Vec<u8> = (0..8_192_u32)
-            .flat_map(|n| (n * n ^ (number * 77 + n)).to_le_bytes())
+            .flat_map(|n| ((n * n) ^ (number * 77 + n)).to_le_bytes())
             .collect();
         exchange.piece(Piece {
             repeats: Repeats::Often,
@@ -299,7 +299,7 @@ async fn retention_takes_the_oldest_with_what_only_they_used_and_gives_the_room_
     let half = stored_bytes(&file).await / 2;
     let purged = store.purge(0, u64::try_from(half).unwrap()).await.unwrap();
     assert!((1..=50).contains(&purged.exchanges), "{purged:?}");
-    assert_eq!(store.purge(i64::MAX, 0).await.unwrap().more, false);
+    assert!(!store.purge(i64::MAX, 0).await.unwrap().more);
     assert_eq!(store.exchanges(&ana(), None, 10).await.unwrap(), []);
     let path = file.path();
     store.close().await;
