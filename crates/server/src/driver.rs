@@ -13,12 +13,13 @@ mod timers;
 
 use std::{
     collections::{BTreeSet, HashMap},
+    pin::pin,
     sync::Arc,
 };
 
 use chat::{
     effect::Effect,
-    event::{Answer, CancelBy, Event, Progress, ServerStateChanged},
+    event::{Answer, CancelBy, Progress, ServerStateChanged},
     ids::{CallId, ConversationId, QuestionId, Subject, TurnId},
     input::Input,
     outcome::Outcome,
@@ -235,6 +236,7 @@ impl Driver {
     async fn run(mut self) -> LetGo {
         let mut catalogs = self.context.servers.of(&self.owned.subject).changes();
         let shutdown = self.context.shutdown.clone();
+        let mut stopped = pin!(shutdown.cancelled());
         loop {
             if let Some(how) = self.lost {
                 return self.let_go(how);
@@ -244,7 +246,7 @@ impl Driver {
             }
             tokio::select! {
                 biased;
-                () = shutdown.cancelled() => {
+                () = stopped.as_mut() => {
                     self.flush().await;
                     return self.let_go(LetGo::PutDown);
                 }
@@ -255,7 +257,7 @@ impl Driver {
                     self.cancel(CancelBy::Connection).await;
                 }
                 () = self.timers.ring() => self.rung().await,
-                () = self.log.due() => self.flush().await,
+                kept = self.log.keep_up() => self.kept_up(kept).await,
                 Ok(()) = self.tokens.changed() => self.token_came().await,
                 Ok(()) = catalogs.changed() => self.catalogs_changed().await,
                 Ok(()) = self.off.changed() => self.selection_changed().await,
@@ -372,7 +374,12 @@ impl Driver {
     }
 
     async fn flush(&mut self) {
-        if let Err(error) = self.log.flush().await {
+        let flushed = self.log.flush().await;
+        self.kept_up(flushed).await;
+    }
+
+    async fn kept_up(&mut self, kept: Result<(), store::AppendError>) {
+        if let Err(error) = kept {
             self.log_lost(&error).await;
         }
     }

@@ -2,6 +2,7 @@
 
 use std::{
     future::pending,
+    pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -11,16 +12,22 @@ use chat::{
     ids::TurnId,
     transcript::Transcript,
 };
+use futures_util::future::BoxFuture;
 use store::{Append, AppendError, Store};
+use tokio::time::Sleep;
 
 use super::Begin;
 use crate::{clock, context::Context, live::Live};
 
-/// The longest a shown delta stays uncommitted: what a kill can lose.
+/// The longest a shown delta waits before its commit begins: what a kill can lose.
 const DELTAS_WAIT: Duration = Duration::from_millis(250);
 
 /// The most text that stays uncommitted, bytes.
 const DELTAS_BYTES: usize = 8 * 1024;
+
+/// Deltas are committed at moments of the clock that are so far apart, milliseconds, so that those
+/// of all turns share commits: each is a sync of the disk.
+const TOGETHER_MS: u64 = 25;
 
 /// Appends to one turn's log and shows readers what was appended.
 pub(super) struct Log {
@@ -32,7 +39,19 @@ pub(super) struct Log {
     /// Deltas that readers see already, merged.
     pending: Vec<Event>,
     pending_bytes: usize,
-    pending_since: Option<Instant>,
+    /// When they are to be committed; none while there are none.
+    due: Option<Instant>,
+    /// Sleeps until then; kept, since setting up a sleep costs more than a delta.
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Deltas that are being committed, while the driver goes on.
+    committing: Option<Committing>,
+}
+
+/// An append that is under way.
+struct Committing {
+    at: i64,
+    events: Arc<Vec<Event>>,
+    append: BoxFuture<'static, Result<u64, AppendError>>,
 }
 
 impl Log {
@@ -45,18 +64,70 @@ impl Log {
             seq: begin.seq,
             pending: Vec::new(),
             pending_bytes: 0,
-            pending_since: None,
+            due: None,
+            sleep: None,
+            committing: None,
         }
     }
 
     /// Commits these events, and before them the deltas that wait.
     pub(super) async fn record(&mut self, events: Vec<Event>) -> Result<(), AppendError> {
+        self.committed().await?;
+        self.begin(events);
+        self.committed().await
+    }
+
+    /// Shows a delta or progress now, and commits it soon.
+    pub(super) fn uncommitted(&mut self, event: Event) {
+        self.live.uncommitted(&event);
+        self.due.get_or_insert_with(deltas_due);
+        self.pending_bytes += size(&event);
+        if let Some(event) = merge(&mut self.pending, event) {
+            self.pending.push(event);
+        }
+    }
+
+    /// Commits deltas when it is time to; for ever waiting when there are none. It may be dropped
+    /// while it waits and called again: what is under way goes on.
+    pub(super) async fn keep_up(&mut self) -> Result<(), AppendError> {
+        if self.committing.is_none() {
+            self.until_due().await;
+            self.begin(Vec::new());
+        }
+        self.committed().await
+    }
+
+    /// Commits the deltas that wait.
+    pub(super) async fn flush(&mut self) -> Result<(), AppendError> {
+        self.record(Vec::new()).await
+    }
+
+    /// Waits until the deltas must be committed; for ever when there are none.
+    async fn until_due(&mut self) {
+        match self.due {
+            Some(_) if self.pending_bytes >= DELTAS_BYTES => {}
+            Some(due) => {
+                let due = due.into();
+                let sleep = self
+                    .sleep
+                    .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+                if sleep.deadline() != due {
+                    sleep.as_mut().reset(due);
+                }
+                sleep.await;
+            }
+            None => pending().await,
+        }
+    }
+
+    /// Begins to commit the deltas that wait and these events; nothing may be under way.
+    fn begin(&mut self, events: Vec<Event>) {
         let mut all = std::mem::take(&mut self.pending);
         self.pending_bytes = 0;
-        self.pending_since = None;
+        self.due = None;
         all.extend(events);
         if all.is_empty() {
-            return Ok(());
+            return;
         }
         let at = clock::now();
         let transcript = self.finished(at, &all);
@@ -69,7 +140,24 @@ impl Log {
             events: Arc::clone(&events),
             transcript,
         };
-        let before = std::mem::replace(&mut self.seq, self.store.append(append).await?);
+        let store = self.store.clone();
+        self.committing = Some(Committing {
+            at,
+            events,
+            append: Box::pin(async move { store.append(append).await }),
+        });
+    }
+
+    /// Waits until nothing is under way, and shows what was committed.
+    async fn committed(&mut self) -> Result<(), AppendError> {
+        let Some(committing) = &mut self.committing else {
+            return Ok(());
+        };
+        let appended = committing.append.as_mut().await;
+        let Some(Committing { at, events, .. }) = self.committing.take() else {
+            return Ok(());
+        };
+        let before = std::mem::replace(&mut self.seq, appended?);
         // The store has let go of them by now; a copy is made only if it had not.
         let events = Arc::try_unwrap(events).unwrap_or_else(|events| events.to_vec());
         let logged: Vec<Logged> = (before + 1..)
@@ -77,6 +165,12 @@ impl Log {
             .map(|(seq, event)| Logged { seq, at, event })
             .collect();
         self.live.committed(&logged);
+        // Of progress the last word counts, and it may have come meanwhile.
+        for event in &self.pending {
+            if let Event::CallProgress(_) = event {
+                self.live.uncommitted(event);
+            }
+        }
         Ok(())
     }
 
@@ -92,30 +186,16 @@ impl Log {
         }
         Some(transcript)
     }
+}
 
-    /// Shows a delta or progress now, and commits it soon.
-    pub(super) fn uncommitted(&mut self, event: Event) {
-        self.live.uncommitted(&event);
-        self.pending_since.get_or_insert_with(Instant::now);
-        self.pending_bytes += size(&event);
-        if let Some(event) = merge(&mut self.pending, event) {
-            self.pending.push(event);
-        }
-    }
-
-    /// Waits until the deltas must be committed; for ever when there are none.
-    pub(super) async fn due(&self) {
-        match self.pending_since {
-            Some(_) if self.pending_bytes >= DELTAS_BYTES => {}
-            Some(since) => tokio::time::sleep_until((since + DELTAS_WAIT).into()).await,
-            None => pending().await,
-        }
-    }
-
-    /// Commits the deltas that wait.
-    pub(super) async fn flush(&mut self) -> Result<(), AppendError> {
-        self.record(Vec::new()).await
-    }
+/// When deltas that come now are to be committed: the last of the moments for it within
+/// [`DELTAS_WAIT`].
+fn deltas_due() -> Instant {
+    let then = u64::try_from(clock::now())
+        .unwrap_or_default()
+        .wrapping_add(u64::try_from(DELTAS_WAIT.as_millis()).unwrap_or_default());
+    let early = Duration::from_millis(then % TOGETHER_MS);
+    Instant::now() + DELTAS_WAIT.saturating_sub(early)
 }
 
 /// Joins the event to one that waits already, or gives it back.

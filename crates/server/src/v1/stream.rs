@@ -1,16 +1,21 @@
 //! The answer as it is said: `chat.completion.chunk` objects as server-sent events, without names
 //! and ids, as OpenAI sends them.
 
-use std::{collections::VecDeque, convert::Infallible, time::Duration};
+use std::{convert::Infallible, time::Duration};
 
-use axum::response::{
-    IntoResponse as _, Response,
-    sse::{Event as Frame, KeepAlive, Sse},
+use axum::{
+    body::Body,
+    http::{HeaderValue, header},
+    response::Response,
 };
+use bytes::Bytes;
 use chat::failure::{Failure, Layer};
 use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, Interval, MissedTickBehavior, interval_at},
+};
 
 use super::{
     answer::{created, finish_reason, id, problem, usage},
@@ -23,8 +28,12 @@ use crate::{error::Problem, live::View, turns::OwnedTurn};
 /// begins, and errors come in it.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
 
-/// How often a silent stream says that it is alive: well under every proxy's patience.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// How often a silent stream is looked at; one that was silent since the last look says that it is
+/// alive: well under every proxy's patience.
+const KEEP_ALIVE: Duration = Duration::from_millis(7500);
+
+/// What says that a stream is alive: a comment (WHATWG HTML, section 9.2.6).
+const ALIVE: &[u8] = b":\n\n";
 
 /// The stream of one turn, and its owner: dropping it before its end cancels the turn. The turn is
 /// looked at whenever the program has taken what there was, so one that reads slowly gets more at
@@ -34,7 +43,10 @@ pub(super) struct Chunks {
     options: StreamOptions,
     changes: watch::Receiver<u64>,
     said: Said,
-    ready: VecDeque<Frame>,
+    /// What every chunk has before its choices, as it is sent.
+    head: String,
+    /// What is to be sent, as it is.
+    ready: Vec<u8>,
     over: bool,
 }
 
@@ -60,10 +72,11 @@ impl Chunks {
     pub(super) async fn begin(turn: OwnedTurn, options: StreamOptions) -> Result<Self, OwnedTurn> {
         let mut chunks = Self {
             changes: turn.running.live.changes(),
+            head: head(&turn),
             turn,
             options,
             said: Said::default(),
-            ready: VecDeque::new(),
+            ready: Vec::new(),
             over: false,
         };
         let first = tokio::time::timeout(HEAD_WAIT, chunks.first()).await;
@@ -73,24 +86,34 @@ impl Chunks {
         {
             return Err(chunks.turn);
         }
-        chunks.push_delta(&json!({ "role": "assistant", "content": "", "refusal": null }));
+        chunks.push_delta(r#"{"role":"assistant","content":"","refusal":null}"#);
         chunks.take(first);
         Ok(chunks)
     }
 
     pub(super) fn into_response(self) -> Response {
-        let frames = stream::unfold(self, |mut chunks| async move {
-            let frame = chunks.next().await?;
-            Some((Ok::<_, Infallible>(frame), chunks))
+        let mut alive = interval_at(Instant::now() + KEEP_ALIVE, KEEP_ALIVE);
+        // One that was busy is not silent.
+        alive.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let sent = stream::unfold((self, alive), |(mut chunks, mut alive)| async move {
+            let bytes = chunks.next(&mut alive).await?;
+            Some((Ok::<_, Infallible>(bytes), (chunks, alive)))
         });
-        let alive = KeepAlive::new().interval(KEEP_ALIVE);
-        Sse::new(frames).keep_alive(alive).into_response()
+        let mut response = Response::new(Body::from_stream(sent));
+        let headers = response.headers_mut();
+        let events = HeaderValue::from_static("text/event-stream");
+        headers.insert(header::CONTENT_TYPE, events);
+        let no_cache = HeaderValue::from_static("no-cache");
+        headers.insert(header::CACHE_CONTROL, no_cache);
+        response
     }
 
-    async fn next(&mut self) -> Option<Frame> {
+    /// The next bytes: all that there is to send.
+    async fn next(&mut self, alive: &mut Interval) -> Option<Bytes> {
+        let mut looks = 0;
         loop {
-            if let Some(frame) = self.ready.pop_front() {
-                return Some(frame);
+            if !self.ready.is_empty() {
+                return Some(std::mem::take(&mut self.ready).into());
             }
             if self.over {
                 return None;
@@ -99,8 +122,15 @@ impl Chunks {
             let news = self.look();
             self.take(news);
             if self.ready.is_empty() && !self.over {
-                // The sender lives as long as the turn that is looked at.
-                self.changes.changed().await.ok()?;
+                tokio::select! {
+                    biased;
+                    // The sender lives as long as the turn that is looked at.
+                    changed = self.changes.changed() => changed.ok()?,
+                    _ = alive.tick() => looks += 1,
+                }
+                if looks > 1 {
+                    return Some(Bytes::from_static(ALIVE));
+                }
             }
         }
     }
@@ -154,54 +184,80 @@ impl Chunks {
 
     fn push_text(&mut self, text: &str) {
         if !text.is_empty() {
-            self.push_delta(&json!({ "content": text }));
+            // Text can always be written as JSON.
+            let text = serde_json::to_string(text).unwrap_or_default();
+            self.push_delta(&format!(r#"{{"content":{text}}}"#));
         }
     }
 
-    fn push_delta(&mut self, delta: &Value) {
-        let choice = json!({
-            "index": 0, "delta": delta, "logprobs": null, "finish_reason": null,
-        });
-        self.push_chunk(&json!([choice]), &Value::Null);
+    fn push_delta(&mut self, delta: &str) {
+        self.push_choice(delta, "null");
     }
 
     fn push_end(&mut self, ending: &Ending) {
-        let choice = json!({
-            "index": 0, "delta": {}, "logprobs": null, "finish_reason": ending.finish_reason,
-        });
-        self.push_chunk(&json!([choice]), &Value::Null);
+        self.push_choice("{}", &format!("\"{}\"", ending.finish_reason));
         if self.options.include_usage
             && let Some(usage) = &ending.usage
         {
-            self.push_chunk(&json!([]), usage);
+            self.push_chunk(&[], &usage.to_string());
         }
-        self.ready.push_back(Frame::default().data("[DONE]"));
+        self.push_data(&["[DONE]"]);
         self.over = true;
     }
 
     /// The stream ends with it, without `[DONE]`.
     fn push_error(&mut self, problem: &Problem) {
         let error = serde_json::to_string(&problem.openai_body()).unwrap_or_default();
-        self.ready.push_back(Frame::default().data(error));
+        self.push_data(&[&error]);
         self.over = true;
     }
 
-    fn push_chunk(&mut self, choices: &Value, usage: &Value) {
-        let mut chunk = json!({
-            "id": id(&self.turn),
-            "object": "chat.completion.chunk",
-            "created": created(&self.turn),
-            "model": self.turn.model,
-            "choices": choices,
-        });
-        if let Some(chunk) = chunk.as_object_mut()
-            && self.options.include_usage
-        {
-            chunk.insert("usage".to_owned(), usage.clone());
-        }
-        self.ready
-            .push_back(Frame::default().data(chunk.to_string()));
+    fn push_choice(&mut self, delta: &str, finish_reason: &str) {
+        let choice = [
+            r#"{"index":0,"delta":"#,
+            delta,
+            r#","logprobs":null,"finish_reason":"#,
+            finish_reason,
+            "}",
+        ];
+        self.push_chunk(&choice, "null");
     }
+
+    /// A chunk with these parts of its one choice; with none without a choice.
+    fn push_chunk(&mut self, choice: &[&str], usage: &str) {
+        let head = std::mem::take(&mut self.head);
+        let mut parts = vec![head.as_str()];
+        parts.extend(choice);
+        parts.push("]");
+        if self.options.include_usage {
+            parts.extend([r#","usage":"#, usage]);
+        }
+        parts.push("}");
+        self.push_data(&parts);
+        self.head = head;
+    }
+
+    /// An event (WHATWG HTML, section 9.2): JSON has no line breaks.
+    fn push_data(&mut self, parts: &[&str]) {
+        self.ready.extend_from_slice(b"data: ");
+        for part in parts {
+            self.ready.extend_from_slice(part.as_bytes());
+        }
+        self.ready.extend_from_slice(b"\n\n");
+    }
+}
+
+/// What every chunk of the turn has before its choices.
+fn head(turn: &OwnedTurn) -> String {
+    let head = json!({
+        "id": id(turn),
+        "object": "chat.completion.chunk",
+        "created": created(turn),
+        "model": turn.model,
+    });
+    let head = head.to_string();
+    let open = head.strip_suffix('}').unwrap_or(&head);
+    format!(r#"{open},"choices":["#)
 }
 
 fn ending(turn: &OwnedTurn, view: &View) -> Result<Ending, Problem> {
