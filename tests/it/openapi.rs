@@ -44,10 +44,8 @@ impl Document {
     fn validator(&self, operation: &str, status: u16, media: &str) -> Validator {
         let operations = self.operations();
         let answers = &operations[operation]["responses"];
-        let answer = match &answers[status.to_string()] {
-            Value::Null => &answers["default"],
-            answer => answer,
-        };
+        let named = answers.get(status.to_string());
+        let answer = named.unwrap_or(&answers["default"]);
         let answer = match answer["$ref"].as_str() {
             Some(to) => self.0.pointer(to.trim_start_matches('#')).unwrap(),
             None => answer,
