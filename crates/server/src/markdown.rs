@@ -25,8 +25,8 @@ use comrak::{
 
 pub(crate) use blocks::{Blocks, Open};
 
-/// How far headings are moved down: the page's own are above them.
-const HEADING_SHIFT: u8 = 2;
+/// The level of the page's own heading above a text.
+const HEADING_ABOVE: usize = 2;
 
 /// Bytes of a language's name that are kept: longer is no name.
 const LANGUAGE_BYTES: usize = 32;
@@ -40,16 +40,48 @@ const CODE_END: &str = "</code></pre></div>";
 /// What links may lead to.
 const SCHEMES: [&str; 3] = ["http://", "https://", "mailto:"];
 
-/// One block as HTML.
-pub(crate) fn html(source: &str) -> String {
+/// The headings above a place of a text, by the levels that its writer gave them: none skips a
+/// level on the page, whatever the writer skipped.
+#[derive(Clone, Debug, Default)]
+struct Headings(Vec<u8>);
+
+impl Headings {
+    /// Goes on to a heading of this level, and gives the one it has on the page.
+    fn enter(&mut self, level: u8) -> usize {
+        while self.0.last().is_some_and(|above| *above >= level) {
+            self.0.pop();
+        }
+        self.0.push(level);
+        self.level()
+    }
+
+    /// The level of the last heading on the page.
+    fn level(&self) -> usize {
+        (HEADING_ABOVE + self.0.len()).min(6)
+    }
+}
+
+/// What is known where something is written.
+struct Place {
+    headings: Headings,
+    /// The columns of the table row that were written.
+    columns: usize,
+}
+
+/// One block as HTML, below the headings before it; gives those at its end.
+fn html(source: &str, headings: Headings) -> (String, Headings) {
     let arena = Arena::new();
     let options = options();
     let root = parse(&arena, source, &options);
     let mut html = String::with_capacity(source.len() * 2);
     let plugins = Plugins::default();
+    let place = Place {
+        headings,
+        columns: 0,
+    };
+    let place = format_document_with_formatter(root, &options, &mut html, &plugins, node, place);
     // Writing to a string cannot fail.
-    let _columns = format_document_with_formatter(root, &options, &mut html, &plugins, node, 0);
-    html
+    (html, place.map(|place| place.headings).unwrap_or_default())
 }
 
 /// A block of code as HTML, its text in an element of that id.
@@ -130,7 +162,7 @@ fn fence_of(line: &str) -> Option<&str> {
     (marks.len() >= 3).then_some(marks)
 }
 
-/// Writes a node; `context.user` counts the columns of the table row that is being written.
+/// Writes a node.
 #[expect(
     clippy::wildcard_enum_match_arm,
     reason = "comrak writes the others well"
@@ -140,17 +172,18 @@ fn fence_of(line: &str) -> Option<&str> {
     reason = "the signature is comrak's"
 )]
 fn node(
-    context: &mut Context<'_, '_, usize>,
+    context: &mut Context<'_, '_, Place>,
     node: Node<'_>,
     entering: bool,
 ) -> Result<ChildRendering, fmt::Error> {
     match &node.data().value {
         NodeValue::Heading(heading) => {
-            let level = heading.level.saturating_add(HEADING_SHIFT).min(6);
             if entering {
+                let level = context.user.headings.enter(heading.level);
                 context.cr()?;
                 write!(context, "<h{level}>")?;
             } else {
+                let level = context.user.headings.level();
                 write!(context, "</h{level}>")?;
                 context.lf()?;
             }
@@ -199,12 +232,12 @@ fn node(
             context.lf()?;
         }
         NodeValue::TableRow(_) => {
-            context.user = 0;
+            context.user.columns = 0;
             return format_node_default(context, node, entering);
         }
         NodeValue::TableCell if entering => {
-            let class = cell_class(node, context.user);
-            context.user += 1;
+            let class = cell_class(node, context.user.columns);
+            context.user.columns += 1;
             write!(context, "<{}{class}>", cell_tag(node))?;
         }
         NodeValue::TableCell => write!(context, "</{}>", cell_tag(node))?,
@@ -220,7 +253,7 @@ fn is_allowed(url: &str) -> bool {
     })
 }
 
-fn open_link(context: &mut Context<'_, '_, usize>, url: &str, class: &str) -> fmt::Result {
+fn open_link(context: &mut Context<'_, '_, Place>, url: &str, class: &str) -> fmt::Result {
     context.write_str("<a")?;
     context.write_str(class)?;
     context.write_str(" href=\"")?;
@@ -230,7 +263,7 @@ fn open_link(context: &mut Context<'_, '_, usize>, url: &str, class: &str) -> fm
 
 /// Writes the start or the end of an item of a list of tasks, with a box that says how it stands.
 fn write_task(
-    context: &mut Context<'_, '_, usize>,
+    context: &mut Context<'_, '_, Place>,
     (is_done, entering): (bool, bool),
 ) -> fmt::Result {
     if !entering {
@@ -251,7 +284,7 @@ fn write_task(
 
 /// Writes the start or the end of an image: a link to it, if it may be one.
 fn write_image(
-    context: &mut Context<'_, '_, usize>,
+    context: &mut Context<'_, '_, Place>,
     node: Node<'_>,
     (url, entering): (Option<&str>, bool),
 ) -> fmt::Result {

@@ -6,7 +6,7 @@
 
 use comrak::{Arena, nodes::NodeValue};
 
-use super::{html, language, options, parse};
+use super::{Headings, html, language, options, parse};
 
 /// Markdown that grows: its closed blocks are taken out one by one, the open one stays.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub(crate) struct Blocks {
     tail: String,
     /// How much of the tail was looked at for closed blocks, bytes.
     looked_at: usize,
+    /// The headings above the open block.
+    headings: Headings,
 }
 
 /// The open block, as far as it can be shown.
@@ -67,13 +69,20 @@ impl Blocks {
         cut(&tail).blocks.into_iter().map(str::to_owned).collect()
     }
 
+    /// The block that was taken, as HTML: each once and in their order, for the levels of headings.
+    pub(crate) fn html(&mut self, source: &str) -> String {
+        let (html, headings) = html(source, std::mem::take(&mut self.headings));
+        self.headings = headings;
+        html
+    }
+
     /// The open block; none while there is nothing of it to show.
     pub(crate) fn open(&self) -> Option<Open> {
         let shown = without_undecided(&self.tail);
         if shown.trim().is_empty() {
             return None;
         }
-        open_code(shown).or_else(|| Some(Open::Html(html(shown))))
+        open_code(shown).or_else(|| Some(Open::Html(html(shown, self.headings.clone()).0)))
     }
 }
 

@@ -20,13 +20,18 @@ const DOCUMENTS: &[&str] = &[
     "``` `` not a fence\n\n````\n```\n````\n",
 ];
 
+/// The HTML of one block.
+fn html(source: &str) -> String {
+    Blocks::default().html(source)
+}
+
 /// The HTML of a document, block by block.
 fn by_block(document: &str) -> Vec<String> {
     let mut blocks = Blocks::default();
     blocks.push(document);
     let sources = blocks.finish();
     assert_eq!(sources.concat(), document, "nothing is lost");
-    sources.iter().map(|source| html(source)).collect()
+    sources.iter().map(|source| blocks.html(source)).collect()
 }
 
 #[test]
@@ -50,7 +55,7 @@ fn however_the_text_arrives_the_closed_blocks_are_the_same() {
                 let _shown = blocks.open();
             }
             closed.extend(blocks.finish());
-            let closed: Vec<_> = closed.iter().map(|source| html(source)).collect();
+            let closed: Vec<_> = closed.iter().map(|source| blocks.html(source)).collect();
             assert_eq!(closed, whole, "{document:?} in pieces of {size}");
         }
     }
@@ -198,8 +203,19 @@ fn an_image_is_a_link_to_it() {
 
 #[test]
 fn headings_stay_below_the_pages_own() {
-    let html = html("# a\n\n#### b\n\n###### c");
-    assert_eq!(html, "<h3>a</h3>\n<h6>b</h6>\n<h6>c</h6>\n");
+    for (levels, shown) in [
+        (vec![1, 4, 6], vec![3, 4, 5]),
+        (vec![2, 3, 2, 3], vec![3, 4, 3, 4]),
+        (vec![3, 1, 3, 2, 3], vec![3, 3, 4, 4, 5]),
+        (vec![1, 2, 3, 4, 5, 6], vec![3, 4, 5, 6, 6, 6]),
+    ] {
+        let heading = |level: &usize| format!("{} a\n\n", "#".repeat(*level));
+        let source: String = levels.iter().map(heading).collect();
+        let expected = shown
+            .iter()
+            .map(|level| format!("<h{level}>a</h{level}>\n"));
+        assert_eq!(by_block(&source).concat(), expected.collect::<String>());
+    }
 }
 
 #[test]

@@ -225,19 +225,19 @@ impl Round {
         let open = self.last_is_open.then(|| self.blocks.last_mut()).flatten();
         self.last_is_open = false;
         let Some(open) = open else {
-            let html = markdown::html(source);
+            let html = self.source.html(source);
             self.push(BlockKind::Html(Part::new(html, version)), version);
             return;
         };
         match &mut open.kind {
-            BlockKind::Html(part) => part.set(markdown::html(source), version),
+            BlockKind::Html(part) => part.set(self.source.html(source), version),
             BlockKind::Code { language, text } => {
                 let whole = markdown::code_in(source);
                 let grown = whole.as_ref().filter(|(named, _)| named == language);
                 match grown.and_then(|(_, whole)| whole.strip_prefix(text.text())) {
                     Some(more) => text.grow(more, version),
                     None => {
-                        open.kind = BlockKind::Html(Part::new(markdown::html(source), version));
+                        open.kind = BlockKind::Html(Part::new(self.source.html(source), version));
                     }
                 }
             }
