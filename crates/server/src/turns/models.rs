@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
-use chat::{failure::Failure, limits};
+use chat::{
+    failure::{Failure, Layer},
+    limits,
+};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::Turns;
@@ -28,8 +31,25 @@ pub(super) struct Models {
     configured: Option<String>,
     /// The first one, once the list was asked for.
     first: OnceCell<String>,
-    /// The list as it came last, and when.
-    listed: Mutex<Option<(Instant, Result<Vec<String>, Failure>)>>,
+    /// The list as it came last. Locked while the endpoint is asked: whoever comes meanwhile waits
+    /// for the same answer.
+    listed: Mutex<Option<Listed>>,
+}
+
+/// What the endpoint said of its models, and when.
+struct Listed {
+    at: Instant,
+    models: Result<Vec<String>, Failure>,
+}
+
+impl Listed {
+    fn is_fresh(&self) -> bool {
+        let life = match self.models {
+            Ok(_) => LIST_LIFE,
+            Err(_) => FAILURE_LIFE,
+        };
+        self.at.elapsed() < life
+    }
 }
 
 /// What a person can choose from (`GET /api/models`).
@@ -55,10 +75,10 @@ impl Models {
         let Ok(listed) = self.listed.try_lock() else {
             return false;
         };
-        match &*listed {
-            Some((_, Ok(models))) => !models.iter().any(|listed| listed == model),
-            Some((_, Err(_))) | None => false,
-        }
+        let models = listed
+            .as_ref()
+            .and_then(|listed| listed.models.as_ref().ok());
+        models.is_some_and(|models| !models.iter().any(|listed| listed == model))
     }
 }
 
@@ -68,16 +88,10 @@ impl Turns {
         if let Some(model) = &self.models.configured {
             return Ok(model.clone());
         }
-        let list = tokio::time::timeout(LIST_WAIT, self.context.model.models());
         let first = self.models.first.get_or_try_init(|| async {
-            let models = match list.await {
-                Ok(models) => models.map_err(Problem::upstream)?,
-                Err(_) => return Err(Problem::no_model("it did not answer in time")),
-            };
-            models
-                .into_iter()
-                .next()
-                .ok_or_else(|| Problem::no_model("it lists none"))
+            let models = self.ask_for_models().await.map_err(Problem::upstream)?;
+            let first = models.into_iter().next();
+            first.ok_or_else(|| Problem::no_model("it lists none"))
         });
         first.await.cloned()
     }
@@ -85,27 +99,26 @@ impl Turns {
     /// The models that can be asked for: the endpoint's, or if it lists none the one that answers.
     pub async fn models(&self) -> Result<Vec<String>, Problem> {
         let mut known = self.models.listed.lock().await;
-        let fresh = known.as_ref().filter(|(at, listed)| {
-            let life = if listed.is_ok() {
-                LIST_LIFE
-            } else {
-                FAILURE_LIFE
-            };
-            at.elapsed() < life
-        });
-        let listed = match fresh {
-            Some((_, listed)) => listed.clone(),
-            None => {
-                let listed = self.context.model.models().await;
-                *known = Some((Instant::now(), listed.clone()));
-                listed
-            }
+        let listed = if let Some(fresh) = known.as_ref().filter(|listed| listed.is_fresh()) {
+            fresh.models.clone()
+        } else {
+            let models = self.ask_for_models().await;
+            *known = Some(Listed {
+                at: Instant::now(),
+                models: models.clone(),
+            });
+            models
         };
         match (listed, &self.models.configured) {
             (Ok(models), _) => Ok(models),
             (Err(_), Some(model)) => Ok(vec![model.clone()]),
             (Err(failure), None) => Err(Problem::upstream(failure)),
         }
+    }
+
+    async fn ask_for_models(&self) -> Result<Vec<String>, Failure> {
+        let list = tokio::time::timeout(LIST_WAIT, self.context.model.models());
+        list.await.unwrap_or_else(|_| Err(silent()))
     }
 
     /// The models that a person can choose from.
@@ -135,4 +148,10 @@ impl Turns {
         };
         Err(problem.of_param("model"))
     }
+}
+
+fn silent() -> Failure {
+    let message = "The model endpoint did not list its models in time.";
+    let advice = "Ask your administrator to set TOOLGATE_MODEL.";
+    Failure::new(Layer::Model, message, advice).after_silence()
 }
