@@ -49,6 +49,7 @@ const EXAMPLES: [&str; 4] = [
     "Raise prices by 5 %",
     "Tell me a long story about a warehouse",
 ];
+
 /// Ports tried for the page, the first included.
 const PORTS_TRIED: usize = 100;
 
@@ -175,8 +176,7 @@ impl Demo {
         let mut settings = options.settings;
         settings.extend(model.iter().flat_map(model_settings));
         if model.is_some() {
-            let examples = settings.entry("TOOLGATE_EXAMPLES".to_owned());
-            examples.or_insert_with(|| EXAMPLES.join("\n"));
+            suggest_examples(&mut settings);
         }
         settings.extend(own_settings(&url, &standin, &data)?);
         parts::ready(northwind_addr, &mut ended).await?;
@@ -302,6 +302,12 @@ fn model_settings(model: &Model) -> [(String, String); 2] {
         ("OPENAI_BASE_URL".to_owned(), model.base_url()),
         ("TOOLGATE_MODEL".to_owned(), model.first_model().to_owned()),
     ]
+}
+
+/// Has the page suggest what the script answers, unless something else was asked for.
+fn suggest_examples(settings: &mut HashMap<String, String>) {
+    let examples = settings.entry("TOOLGATE_EXAMPLES".to_owned());
+    examples.or_insert_with(|| EXAMPLES.join("\n"));
 }
 
 /// How Toolgate finds the stand-in and its own database.
