@@ -59,7 +59,7 @@ async fn messages_wait_until_the_answer_is_complete() {
     tab.send("Second").await;
     tab.wait_text("Second").await;
     tab.write("a draft").await;
-    let region = tab.find("region", "Waiting messages").await.text().await;
+    let region = tab.find("region", "Waiting to be sent").await.text().await;
     assert!(region.find("First") < region.find("Second"), "{region}");
     tab.keep_picture("queue").await;
     assert_eq!(messages(&tab).await, [SALES]);
@@ -70,7 +70,7 @@ async fn messages_wait_until_the_answer_is_complete() {
     world.model().set_delay(Duration::ZERO);
     wait_messages(&tab, &[SALES, "First", "Second"]).await;
     tab.wait_end().await;
-    tab.wait_gone("region", "Waiting messages").await;
+    tab.wait_gone("region", "Waiting to be sent").await;
     assert_eq!(typed(&tab).await, "a draft");
     tab.reload().await;
     wait_messages(&tab, &[SALES, "First", "Second"]).await;
@@ -87,13 +87,13 @@ async fn a_waiting_message_can_be_taken_back_and_thrown_away() {
     tab.send("Edited").await;
     tab.wait_text(WAITS).await;
     tab.click("button", "Edit the waiting message").await;
-    tab.wait_gone("region", "Waiting messages").await;
+    tab.wait_gone("region", "Waiting to be sent").await;
     assert_eq!(typed(&tab).await, "Edited");
     tab.insert(" since").await;
     tab.press(Key::Enter).await;
     tab.wait_text("Edited since").await;
     tab.click("button", "Remove the waiting message").await;
-    tab.wait_gone("region", "Waiting messages").await;
+    tab.wait_gone("region", "Waiting to be sent").await;
     tab.click("button", "Stop").await;
     tab.wait_end().await;
     assert_eq!(messages(&tab).await, ["Think about it"]);
@@ -121,7 +121,7 @@ async fn after_an_answer_that_was_stopped_nothing_is_sent_by_itself() {
     tab.wait_text(HELD).await;
     tab.click("button", "Send now").await;
     wait_messages(&tab, &["Think about it", "Hello", "And then?"]).await;
-    tab.wait_gone("region", "Waiting messages").await;
+    tab.wait_gone("region", "Waiting to be sent").await;
     ana.leave().await;
     world.finish().await;
 }
@@ -162,8 +162,8 @@ async fn what_waits_is_sent_once_by_two_tabs() {
     wait_messages(&tab, &["Think about it", "Once"]).await;
     wait_messages(&other, &["Think about it", "Once"]).await;
     tab.wait_end().await;
-    tab.wait_gone("region", "Waiting messages").await;
-    other.wait_gone("region", "Waiting messages").await;
+    tab.wait_gone("region", "Waiting to be sent").await;
+    other.wait_gone("region", "Waiting to be sent").await;
     assert_eq!(messages(&tab).await, ["Think about it", "Once"]);
     ana.leave().await;
     world.finish().await;
