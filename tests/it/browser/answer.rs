@@ -49,16 +49,28 @@ async fn an_answer_says_what_it_took_and_can_be_copied() {
         panic!("{told}")
     };
     assert_eq!(*model, world.model().first_model());
-    assert!(tokens.contains(" tokens in, ") && tokens.ends_with(" out"), "{told}");
+    assert!(
+        tokens.contains(" tokens in, ") && tokens.ends_with(" out"),
+        "{told}"
+    );
     assert!(time.ends_with(" ms") || time.ends_with(" s"), "{told}");
-    let traffic = tab.find("link", "Traffic of this answer").await.attribute("href").await;
+    let traffic = tab
+        .find("link", "Traffic of this answer")
+        .await
+        .attribute("href")
+        .await;
     assert_eq!(traffic, format!("/traffic/{}", last_turn(&tab).await));
 
     tab.click("button", "Copy the answer").await;
     let markdown = copied(&tab).await;
-    assert!(markdown.contains("| Year |") && markdown.contains("| --- |"), "{markdown}");
+    assert!(
+        markdown.contains("| Year |") && markdown.contains("| --- |"),
+        "{markdown}"
+    );
     tab.wait_text("Copied").await;
-    let said = tab.eval("document.getElementById('announcer').textContent").await;
+    let said = tab
+        .eval("document.getElementById('announcer').textContent")
+        .await;
     assert_eq!(said, "Copied.");
     tab.wait_true(RESTED).await;
     same_after_reload(&tab).await;
@@ -83,7 +95,8 @@ async fn code_is_named_coloured_and_copied() {
              range.startContainer.data.slice(range.startOffset, range.endOffset)).join()"
         )
     };
-    tab.wait_true("CSS.highlights.get('code-keyword').size === 3").await;
+    tab.wait_true("CSS.highlights.get('code-keyword').size === 3")
+        .await;
     assert_eq!(tab.eval(&coloured("keyword")).await, "SELECT,FROM,WHERE");
     assert_eq!(tab.eval(&coloured("comment")).await, "-- why");
     assert_eq!(tab.eval(&coloured("number")).await, "12");
@@ -91,7 +104,10 @@ async fn code_is_named_coloured_and_copied() {
     tab.keep_picture("code-light").await;
     let copy = tab.find_many("button", "Copy the code", 2, "two").await;
     copy[0].click().await;
-    assert_eq!(copied(&tab).await, "SELECT 'a' -- why\nFROM t WHERE n > 12;\n");
+    assert_eq!(
+        copied(&tab).await,
+        "SELECT 'a' -- why\nFROM t WHERE n > 12;\n"
+    );
 
     tab.find_many("group", "Code", 2, "two blocks").await;
     let table = tab.find("group", "Table").await;
@@ -101,7 +117,8 @@ async fn code_is_named_coloured_and_copied() {
     assert_eq!(link.attribute("rel").await, "noopener noreferrer nofollow");
     tab.wait_true(RESTED).await;
     same_after_reload(&tab).await;
-    tab.wait_true("CSS.highlights.get('code-keyword').size === 3").await;
+    tab.wait_true("CSS.highlights.get('code-keyword').size === 3")
+        .await;
     tab.look(View::Desk, Scheme::Dark).await;
     tab.keep_picture("code-dark").await;
     tab.assert_accessible("an answer with code").await;
@@ -122,7 +139,10 @@ async fn reasoning_is_folded_away_and_says_how_long_it_took() {
         Frame::Bytes(format!("data: {chunk}\n\n").into())
     };
     world.model().queue(Reply::stream([
-        chunk(json!({ "role": "assistant", "reasoning_content": "Let me <see>" }), json!(null)),
+        chunk(
+            json!({ "role": "assistant", "reasoning_content": "Let me <see>" }),
+            json!(null),
+        ),
         Frame::Pause(Duration::from_millis(1500)),
         chunk(json!({ "content": "It is **so**." }), json!(null)),
         Frame::Pause(Duration::from_millis(500)),
@@ -132,7 +152,8 @@ async fn reasoning_is_folded_away_and_says_how_long_it_took() {
     tab.ask("Think").await;
     tab.wait_text("Reasoning…").await;
     assert!(!tab.text().await.contains("Let me"), "it is folded");
-    tab.eval("document.querySelector('.thoughts summary').click()").await;
+    tab.eval("document.querySelector('.thoughts summary').click()")
+        .await;
     tab.wait_text("Let me <see>").await;
     tab.wait_text("It is so.").await;
     tab.wait_text("Reasoned for ").await;
@@ -167,13 +188,17 @@ async fn the_way_down_says_that_something_new_came() {
     let down = tab.find("button", "Scroll down to the answer").await;
     tab.wait_true("document.getElementById('down').classList.contains('news')")
         .await;
-    assert_eq!(down.attribute("aria-description").await, "Something new came");
+    assert_eq!(
+        down.attribute("aria-description").await,
+        "Something new came"
+    );
     tab.keep_picture("news").await;
     tab.click("button", "Scroll down to the answer").await;
     tab.wait_gone("button", "Scroll down to the answer").await;
     // And from there it follows again, to the end.
     tab.wait_end().await;
-    let end = format!("{scroller}.scrollHeight - {scroller}.scrollTop - {scroller}.clientHeight < 4");
+    let end =
+        format!("{scroller}.scrollHeight - {scroller}.scrollTop - {scroller}.clientHeight < 4");
     tab.wait_true(&end).await;
     ana.leave().await;
     world.finish().await;

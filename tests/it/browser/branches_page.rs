@@ -99,8 +99,11 @@ async fn a_turn_in_another_branch_does_not_land_here() {
     tab.ask(STORY).await;
     tab.wait_text("Writing…").await;
     // The list says that something runs; the branch that is shown there stays as it is.
-    other.wait_true("document.querySelector('#conversations .mark.running') !== null").await;
-    tab.wait_true("document.querySelectorAll('.blocks > *').length > 4").await;
+    other
+        .wait_true("document.querySelector('#conversations .mark.running') !== null")
+        .await;
+    tab.wait_true("document.querySelectorAll('.blocks > *').length > 4")
+        .await;
     assert_eq!(questions(&other).await, ["One"]);
     other.find("button", "Send").await;
     tab.wait_end().await;
@@ -153,10 +156,17 @@ async fn a_question_is_edited_in_its_place() {
     assert_eq!(questions(&tab).await, ["One", "Two"]);
     assert!(tab.is_focused("button", "Edit").await);
     tab.reload().await;
-    tab.find_many("button", "Edit", 2, "one each").await[0].click().await;
-    assert_eq!(tab.find("textbox", EDIT).await.value().await, "One and a half");
+    tab.find_many("button", "Edit", 2, "one each").await[0]
+        .click()
+        .await;
+    assert_eq!(
+        tab.find("textbox", EDIT).await.value().await,
+        "One and a half"
+    );
     tab.click("button", "Cancel").await;
-    tab.find_many("button", "Edit", 2, "one each").await[0].click().await;
+    tab.find_many("button", "Edit", 2, "one each").await[0]
+        .click()
+        .await;
     assert_eq!(tab.find("textbox", EDIT).await.value().await, "One");
 
     tab.insert(", edited").await;
@@ -173,7 +183,9 @@ async fn a_question_is_edited_in_its_place() {
 
     // From an old version too; then the newest is shown.
     world.model().queue(Reply::text("A third way."));
-    tab.find_many("button", "Regenerate", 2, "one each").await[0].click().await;
+    tab.find_many("button", "Regenerate", 2, "one each").await[0]
+        .click()
+        .await;
     tab.wait_text("A third way.").await;
     tab.wait_end().await;
     assert_eq!(tab.eval("location.search").await, "");
@@ -189,7 +201,11 @@ async fn what_failed_is_tried_again_at_once() {
     let world = World::start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let tab = ana.open("/").await;
-    world.model().queue(Reply::error(401, "invalid_request_error", "Incorrect API key."));
+    world.model().queue(Reply::error(
+        401,
+        "invalid_request_error",
+        "Incorrect API key.",
+    ));
     tab.ask(SALES).await;
     tab.wait_text("Incorrect API key.").await;
     tab.wait_end().await;

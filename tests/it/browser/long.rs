@@ -117,7 +117,9 @@ async fn conversation(world: &World) -> ConversationId {
 
 async fn number(tab: &Tab, expression: &str) -> f64 {
     let number = tab.eval(expression).await;
-    number.as_f64().unwrap_or_else(|| panic!("{expression}: {number}"))
+    number
+        .as_f64()
+        .unwrap_or_else(|| panic!("{expression}: {number}"))
 }
 
 /// Whether the page has these questions. What is far away is there, and not laid out.
@@ -159,10 +161,21 @@ async fn two_thousand_messages_are_read_as_smoothly_as_two() {
     let turns = "document.querySelectorAll('.turn').length";
     let first = number(&tab, turns).await;
     assert!(first <= 60.0, "{first} turns at first");
-    let html = number(&tab, "performance.getEntriesByType('navigation')[0].decodedBodySize").await;
-    let interactive =
-        number(&tab, "performance.getEntriesByType('navigation')[0].domInteractive").await;
-    let server = number(&tab, "performance.getEntriesByType('navigation')[0].responseStart").await;
+    let html = number(
+        &tab,
+        "performance.getEntriesByType('navigation')[0].decodedBodySize",
+    )
+    .await;
+    let interactive = number(
+        &tab,
+        "performance.getEntriesByType('navigation')[0].domInteractive",
+    )
+    .await;
+    let server = number(
+        &tab,
+        "performance.getEntriesByType('navigation')[0].responseStart",
+    )
+    .await;
     let nodes = number(&tab, "document.querySelectorAll('*').length").await;
     assert!(nodes < 5_000.0, "{nodes} elements");
     // It opens at its end.
@@ -225,7 +238,8 @@ async fn what_came_before_can_be_read_without_scripts_and_linked() {
     let top = format!("document.getElementById('t-{turn}').getBoundingClientRect().top");
     with.wait_true(&format!("{top} > 0 && {top} < 200")).await;
     let with = ana.open(&format!("/c/{conversation}#t-{turn}")).await;
-    with.wait_true(&format!("location.search === '?turn={turn}'")).await;
+    with.wait_true(&format!("location.search === '?turn={turn}'"))
+        .await;
     with.wait_true(&format!("{top} > 0 && {top} < 200")).await;
     with.assert_accessible("long ago").await;
     ana.leave().await;
