@@ -3,6 +3,7 @@
 mod body;
 mod connect;
 mod credential;
+mod direct;
 mod error;
 mod lane;
 mod loopback;
@@ -11,7 +12,7 @@ mod tls;
 use std::{fmt, sync::Arc, time::Instant};
 
 use ::http::{
-    HeaderMap, HeaderValue, Method, StatusCode, Uri,
+    HeaderMap, HeaderValue, Method, StatusCode, Uri, Version,
     header::{AUTHORIZATION, CONTENT_TYPE, USER_AGENT},
     uri::Scheme,
 };
@@ -32,6 +33,7 @@ pub use self::{
 };
 use self::{
     connect::{CONNECT_TIMEOUT, Dialer, Hosts, Owner},
+    direct::Direct,
     lane::Lanes,
 };
 use crate::tap::{Context, End, RequestHead, Tap, Tapping};
@@ -275,8 +277,9 @@ impl Http {
     }
 
     /// Sends a request to a model endpoint: through the environment's proxy if there is one,
-    /// never with a token of Pomerium's. Redirects are not followed. The answer's body is read as
-    /// it arrives; a reader that lags more than [`STREAM_BUFFER_BYTES`] behind loses the stream.
+    /// never with a token of Pomerium's. Redirects are not followed. Over HTTP/2 the answer's
+    /// body is read as it arrives, and a reader that lags more than [`STREAM_BUFFER_BYTES`] behind
+    /// loses the stream; over HTTP/1.1 it has its connection for itself and is read when wanted.
     pub async fn send_model(
         &self,
         request: reqwest::Request,
@@ -308,14 +311,15 @@ impl Http {
         };
         let (head, frames) = response.into_parts();
         recording.answered(head.status, &head.headers);
-        let limit = buffer_for(&head.headers);
-        let body = Body::read(
-            BodyDataStream::new(frames),
-            limit,
-            recording,
-            self.bounds(None),
-        );
-        let body = reqwest::Body::wrap_stream(body);
+        let frames = BodyDataStream::new(frames);
+        let body = if head.version < Version::HTTP_2 {
+            let shutdown = self.0.shutdown.clone();
+            reqwest::Body::wrap_stream(Direct::new(frames, recording, shutdown))
+        } else {
+            let limit = buffer_for(&head.headers);
+            let bounds = self.bounds(None);
+            reqwest::Body::wrap_stream(Body::read(frames, limit, recording, bounds))
+        };
         Ok(reqwest::Response::from(::http::Response::from_parts(
             head, body,
         )))
