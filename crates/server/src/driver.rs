@@ -176,9 +176,10 @@ pub(crate) struct Begin {
 }
 
 impl Driver {
-    pub(crate) fn new(context: Arc<Context>, begin: Begin, engine: Turn) -> Self {
+    /// A driver, which has not begun. Boxed: each of the futures around it would hold a copy.
+    pub(crate) fn new(context: Arc<Context>, begin: Begin, engine: Turn) -> Box<Self> {
         let log = Log::new(&context, &begin);
-        Self {
+        Box::new(Self {
             owned: begin.owned,
             tokens: begin.session.watch(),
             session: begin.session,
@@ -201,18 +202,18 @@ impl Driver {
             note: String::new(),
             owner_gone: begin.owner_gone,
             lost: None,
-        }
+        })
     }
 
     /// Runs a new turn to its end.
-    pub(crate) async fn start(mut self, input: Input) -> LetGo {
+    pub(crate) async fn start(mut self: Box<Self>, input: Input) -> LetGo {
         self.feed(input).await;
         self.run().await
     }
 
     /// Takes up a turn that a restart interrupted. What recovery found out is recorded at once;
     /// everything else waits until a token of the owner's is at hand.
-    pub(crate) async fn resume(mut self, mut effects: Vec<Effect>) -> LetGo {
+    pub(crate) async fn resume(mut self: Box<Self>, mut effects: Vec<Effect>) -> LetGo {
         let facts = effects
             .iter()
             .take_while(|effect| matches!(effect, Effect::Record(_)))
@@ -233,7 +234,7 @@ impl Driver {
         self.run().await
     }
 
-    async fn run(mut self) -> LetGo {
+    async fn run(mut self: Box<Self>) -> LetGo {
         let mut catalogs = self.context.servers.of(&self.owned.subject).changes();
         let shutdown = self.context.shutdown.clone();
         let mut stopped = pin!(shutdown.cancelled());

@@ -27,7 +27,7 @@ const DELTAS_BYTES: usize = 8 * 1024;
 
 /// Deltas are committed at moments of the clock that are so far apart, milliseconds, so that those
 /// of all turns share commits: each is a sync of the disk.
-const TOGETHER_MS: u64 = 25;
+const TOGETHER_MS: u64 = 50;
 
 /// Appends to one turn's log and shows readers what was appended.
 pub(super) struct Log {
