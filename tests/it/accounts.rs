@@ -86,7 +86,7 @@ async fn that_a_server_can_be_listed_wakes_no_call_that_waits_for_an_account() {
     let notes = server(&ana, "Notes").await;
     assert_eq!(notes["state"], "needs_connect");
     assert_eq!(notes["connected"], false);
-    assert_eq!(notes["tools"].as_array().unwrap().len(), 2);
+    assert_eq!(notes["tools"].as_array().unwrap().len(), 3);
     assert!(notes["failure"]["request_id"].is_string(), "{notes}");
     let port = world.standin().http_addr().port();
     let back = format!("http%3A%2F%2Fchat.localhost%3A{port}%2Fconnected%3Fserver%3DNotes");

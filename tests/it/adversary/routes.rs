@@ -43,7 +43,7 @@ impl Route {
     }
 
     /// Whether it names something that belongs to somebody.
-    pub(crate) fn names_something(&self) -> bool {
+    pub(super) fn names_something(&self) -> bool {
         let owned = ["{conversation}", "{turn}", "{question}", "{call}"];
         owned.iter().any(|part| self.template.contains(part)) || self.template == "/api/messages"
     }

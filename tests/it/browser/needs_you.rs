@@ -179,7 +179,10 @@ async fn an_answer_that_waited_goes_on_when_its_user_is_back_and_says_so() {
     let tab = ana.open(&path).await;
     tab.wait_end().await;
     let waited = tab.text().await;
-    assert!(waited.contains("Waited") && waited.contains("for you"), "{waited}");
+    assert!(
+        waited.contains("Waited") && waited.contains("for you"),
+        "{waited}"
+    );
     ana.leave().await;
     world.finish().await;
 }

@@ -32,7 +32,10 @@ fn the_caller_s_own_mistakes_are_theirs_and_the_operator_s_are_not() {
     assert_eq!(status_of(Layer::Toolgate, Some(404)).0, 500);
     let silent = Failure::new(Layer::Model, "no", "").after_silence();
     let problem = failed(Some(&silent));
-    assert_eq!((problem.status.as_u16(), problem.code), (504, "model_timeout"));
+    assert_eq!(
+        (problem.status.as_u16(), problem.code),
+        (504, "model_timeout")
+    );
 }
 
 fn round(state: RoundState, usage: Option<(u64, u64)>) -> Item {
