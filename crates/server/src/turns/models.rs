@@ -1,13 +1,16 @@
 //! The endpoint's models: what can be asked for, and what answers.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use axum::http::StatusCode;
 use chat::{
     failure::{Failure, Layer},
     limits,
 };
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::{OnceCell, watch};
 
 use super::Turns;
 use crate::error::Problem;
@@ -19,9 +22,6 @@ const LIST_LIFE: Duration = Duration::from_mins(1);
 /// each wait for it.
 const FAILURE_LIFE: Duration = Duration::from_secs(2);
 
-/// How long the list of models is waited for before a turn is refused.
-const LIST_WAIT: Duration = Duration::from_secs(10);
-
 /// Bytes of the id of an unknown model that its refusal repeats.
 const SHOWN_ID_BYTES: usize = 100;
 
@@ -29,12 +29,15 @@ const SHOWN_ID_BYTES: usize = 100;
 pub(super) struct Models {
     /// `TOOLGATE_MODEL`.
     configured: Option<String>,
-    /// The first one, once the list was asked for.
+    /// The first one of the first list: a default that stays the same.
     first: OnceCell<String>,
-    /// The list as it came last. Locked while the endpoint is asked: whoever comes meanwhile waits
-    /// for the same answer.
-    listed: Mutex<Option<Listed>>,
+    /// The last request for the list, and its answer as soon as there is one.
+    asked: Mutex<Option<Asked>>,
 }
+
+/// A request for the list of models: none until it is answered. It goes on when those who wait for
+/// it go away, so that the next ones find its answer.
+type Asked = watch::Receiver<Option<Listed>>;
 
 /// What the endpoint said of its models, and when.
 struct Listed {
@@ -66,18 +69,18 @@ impl Models {
         Self {
             configured,
             first: OnceCell::new(),
-            listed: Mutex::default(),
+            asked: Mutex::default(),
         }
     }
 
     /// Whether the endpoint is known not to list the model. Nobody is asked.
     pub(super) fn lack(&self, model: &str) -> bool {
-        let Ok(listed) = self.listed.try_lock() else {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(asked) = asked.as_ref() else {
             return false;
         };
-        let models = listed
-            .as_ref()
-            .and_then(|listed| listed.models.as_ref().ok());
+        let listed = asked.borrow();
+        let models = listed.as_ref().and_then(|it| it.models.as_ref().ok());
         models.is_some_and(|models| !models.iter().any(|listed| listed == model))
     }
 }
@@ -89,7 +92,7 @@ impl Turns {
             return Ok(model.clone());
         }
         let first = self.models.first.get_or_try_init(|| async {
-            let models = self.ask_for_models().await.map_err(Problem::upstream)?;
+            let models = self.listed().await.map_err(Problem::upstream)?;
             let first = models.into_iter().next();
             first.ok_or_else(|| Problem::no_model("it lists none"))
         });
@@ -98,27 +101,39 @@ impl Turns {
 
     /// The models that can be asked for: the endpoint's, or if it lists none the one that answers.
     pub async fn models(&self) -> Result<Vec<String>, Problem> {
-        let mut known = self.models.listed.lock().await;
-        let listed = if let Some(fresh) = known.as_ref().filter(|listed| listed.is_fresh()) {
-            fresh.models.clone()
-        } else {
-            let models = self.ask_for_models().await;
-            *known = Some(Listed {
-                at: Instant::now(),
-                models: models.clone(),
-            });
-            models
-        };
-        match (listed, &self.models.configured) {
+        match (self.listed().await, &self.models.configured) {
             (Ok(models), _) => Ok(models),
             (Err(_), Some(model)) => Ok(vec![model.clone()]),
             (Err(failure), None) => Err(Problem::upstream(failure)),
         }
     }
 
-    async fn ask_for_models(&self) -> Result<Vec<String>, Failure> {
-        let list = tokio::time::timeout(LIST_WAIT, self.context.model.models());
-        list.await.unwrap_or_else(|_| Err(silent()))
+    /// The endpoint's models, as it said a moment ago or says now.
+    async fn listed(&self) -> Result<Vec<String>, Failure> {
+        let mut asked = self.asked();
+        let listed = asked.wait_for(Option::is_some).await;
+        let listed = listed.ok().and_then(|it| Some(it.as_ref()?.models.clone()));
+        listed.unwrap_or_else(|| Err(given_up()))
+    }
+
+    /// The last request for the list while it counts, else a new one: at most one is out.
+    fn asked(&self) -> Asked {
+        let last = self.models.asked.lock();
+        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        if let Some(asked) = last.as_ref().filter(|asked| counts(asked)) {
+            return asked.clone();
+        }
+        let (answer, asked) = watch::channel(None);
+        *last = Some(asked.clone());
+        let context = Arc::clone(&self.context);
+        self.context.tasks.spawn(async move {
+            let asking = context.model.models();
+            if let Some(models) = context.shutdown.run_until_cancelled(asking).await {
+                let at = Instant::now();
+                answer.send_replace(Some(Listed { at, models }));
+            }
+        });
+        asked
     }
 
     /// The models that a person can choose from.
@@ -150,8 +165,17 @@ impl Turns {
     }
 }
 
-fn silent() -> Failure {
-    let message = "The model endpoint did not list its models in time.";
-    let advice = "Ask your administrator to set TOOLGATE_MODEL.";
-    Failure::new(Layer::Model, message, advice).after_silence()
+/// Whether a request for the list is still out, or its answer is fresh.
+fn counts(asked: &Asked) -> bool {
+    match &*asked.borrow() {
+        Some(listed) => listed.is_fresh(),
+        // A task that ended without an answer is of no use.
+        None => asked.has_changed().is_ok(),
+    }
+}
+
+/// Toolgate stops while the endpoint is asked.
+fn given_up() -> Failure {
+    let message = "The model endpoint was not waited for: Toolgate is restarting.";
+    Failure::new(Layer::Toolgate, message, "Try again in a moment.")
 }
