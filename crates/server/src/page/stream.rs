@@ -24,7 +24,6 @@ use chat::{
 };
 use futures_util::stream;
 use serde::Deserialize;
-use store::StoreError;
 use tokio::{sync::watch, time::Instant};
 use uuid::Uuid;
 
@@ -214,7 +213,7 @@ impl Reader {
         self.position = position;
         self.look_at_list().await?;
         self.send_servers();
-        Ok(self.sync().await?)
+        self.sync().await
     }
 
     async fn next(&mut self) -> Option<Frame> {
@@ -222,16 +221,15 @@ impl Reader {
             if let Some(frame) = self.ready.pop_front() {
                 return Some(frame);
             }
-            if let Err(error) = self.wait().await? {
-                // The page comes back and asks again.
-                tracing::warn!(%error, "a page's stream ends");
+            if self.wait().await?.is_err() {
+                // The problem is in the log; the page comes back and asks again.
                 return None;
             }
         }
     }
 
     /// Waits for something to happen and deals with it; none when the stream is to end.
-    async fn wait(&mut self) -> Option<Result<(), StoreError>> {
+    async fn wait(&mut self) -> Option<Result<(), Problem>> {
         let mut rows = self.rows.iter().chain(&self.apart);
         let marks = rows.any(|row| row.row.open_turn.is_some());
         let shutdown = self.app.context.shutdown.clone();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat::ids::ConversationId;
-use store::{ConversationRow, StoreError};
+use store::ConversationRow;
 
 use super::{
     super::{
@@ -12,7 +12,7 @@ use super::{
     },
     Reader, send_part,
 };
-use crate::{app::App, gate::Caller, live::Live};
+use crate::{app::App, error::Problem, gate::Caller, live::Live};
 
 /// What stands at the message box of a conversation that was deleted, perhaps in another tab.
 const GONE: &str = "<div id=\"gone\" class=\"trouble\" role=\"alert\"><p>This conversation was \
@@ -30,7 +30,7 @@ pub(super) struct ListRow {
 
 impl Reader {
     /// A turn has begun or ended, perhaps in this conversation.
-    pub(super) async fn look_again(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn look_again(&mut self) -> Result<(), Problem> {
         self.look_at_list().await?;
         if self.is_behind() {
             self.sync().await?;
@@ -39,7 +39,7 @@ impl Reader {
     }
 
     /// Brings the list up to date, and the conversation, if a turn has begun or ended meanwhile.
-    pub(super) async fn look_at_marks(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn look_at_marks(&mut self) -> Result<(), Problem> {
         let mut moved = false;
         for row in self.rows.iter_mut().chain(&mut self.apart) {
             let Some(turn) = &row.row.open_turn else {
@@ -63,7 +63,7 @@ impl Reader {
         Ok(())
     }
 
-    pub(super) async fn look_at_list(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn look_at_list(&mut self) -> Result<(), Problem> {
         let subject = &self.caller.person.subject;
         let store = &self.app.context.store;
         let listed = self.wanted.read(store, subject).await?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat::ids::{ConversationId, TurnId};
-use store::{StoreError, TurnRow, Window};
+use store::{TurnRow, Window};
 
 use super::{
     super::{
@@ -11,14 +11,15 @@ use super::{
         paint::{Has, Painted, Painter},
         patch::Patch,
         turn::{Placed, TURNS},
+        turns_html,
     },
     Following, Position, Reader,
 };
-use crate::live::Live;
+use crate::{error::Problem, live::Live};
 
 impl Reader {
     /// Sends all that the page misses of its conversation, and follows the turn that runs in it.
-    pub(super) async fn sync(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn sync(&mut self) -> Result<(), Problem> {
         let Some(conversation) = self.conversation.clone() else {
             return Ok(());
         };
@@ -43,8 +44,7 @@ impl Reader {
             Some((index, position.seq))
         });
         let Some((index, seq)) = known else {
-            self.reset(&conversation, turns);
-            return Ok(());
+            return self.reset(&conversation, turns).await;
         };
         let mut turns = turns.into_iter().skip(index);
         if let Some(row) = turns.next() {
@@ -57,7 +57,7 @@ impl Reader {
     }
 
     /// Whether the page has the whole of the conversation, and nothing runs in it.
-    async fn has_all(&self, conversation: &ConversationId) -> Result<bool, StoreError> {
+    async fn has_all(&self, conversation: &ConversationId) -> Result<bool, Problem> {
         let Some(position) = &self.position else {
             return Ok(false);
         };
@@ -82,7 +82,11 @@ impl Reader {
 
     /// The page shows nothing that we know, or another branch: it gets everything anew, and at
     /// once, so that nobody sees it empty.
-    fn reset(&mut self, conversation: &ConversationId, mut turns: Vec<TurnRow>) {
+    async fn reset(
+        &mut self,
+        conversation: &ConversationId,
+        mut turns: Vec<TurnRow>,
+    ) -> Result<(), Problem> {
         let earlier = history::earlier(conversation, &turns, After::Nothing);
         self.ready
             .push_back(Patch::replace(EARLIER, earlier).frame());
@@ -91,11 +95,7 @@ impl Reader {
             .last()
             .map(|row| (row.turn.clone(), row.transcript.seq));
         self.position = last.map(|(turn, seq)| Position { turn, seq });
-        let known = self.servers.all();
-        let turns: String = turns
-            .into_iter()
-            .map(|row| Painted::whole(row, &known).html())
-            .collect();
+        let turns = turns_html(&self.app, turns, self.servers.all()).await?;
         let whole = format!("<div id=\"{TURNS}\" class=\"turns\">{turns}</div>");
         let frame = Patch::replace(TURNS, whole).reset_frame();
         self.ready.push_back(match &self.position {
@@ -105,6 +105,7 @@ impl Reader {
         if let Some(row) = running {
             self.add(row);
         }
+        Ok(())
     }
 
     /// Sends a turn that the page does not show.
@@ -122,7 +123,7 @@ impl Reader {
     }
 
     /// Sends what of a turn came after `seq`.
-    async fn go_on(&mut self, placed: Placed, seq: u64) -> Result<(), StoreError> {
+    async fn go_on(&mut self, placed: Placed, seq: u64) -> Result<(), Problem> {
         if let Some(painter) = self.running(placed.clone()) {
             self.begin_following(painter, Has::Committed(seq));
             return Ok(());
