@@ -50,25 +50,31 @@ pub(super) async fn batch(
     purge: &Purge,
 ) -> Result<Purged, sqlx::Error> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
-    let size = Size::of(&mut tx).await?;
-    let over = size.used > purge.max_bytes;
     let rows: Vec<(i64, i64)> =
         sqlx::query_as("SELECT id, started_at FROM exchanges ORDER BY id LIMIT $1")
             .bind(i64::try_from(BATCH).unwrap_or(i64::MAX))
             .fetch_all(&mut *tx)
             .await?;
-    let going = rows
+    let mut gone = rows
         .iter()
-        .take_while(|(_, started_at)| over || *started_at < purge.before);
-    let going: Vec<i64> = going.map(|(id, _)| *id).collect();
-    if let Some(&last) = going.last() {
-        take_away(&mut tx, last).await?;
+        .take_while(|(_, started_at)| *started_at < purge.before)
+        .count();
+    if let Some((last, _)) = gone.checked_sub(1).and_then(|last| rows.get(last)) {
+        take_away(&mut tx, *last).await?;
+    }
+    // One by one: a single exchange may be as large as a hundred others.
+    for (next, _) in rows.iter().skip(gone) {
+        if Size::of(&mut tx).await?.used <= purge.max_bytes {
+            break;
+        }
+        take_away(&mut tx, *next).await?;
+        gone += 1;
     }
     tx.commit().await?;
     let free = vacuum(conn).await?;
     Ok(Purged {
-        exchanges: going.len() as u64,
-        more: !going.is_empty() || free > 0,
+        exchanges: gone as u64,
+        more: gone > 0 || free > 0,
     })
 }
 

@@ -308,6 +308,28 @@ async fn retention_takes_the_oldest_with_what_only_they_used_and_gives_the_room_
 }
 
 #[tokio::test]
+async fn no_more_is_taken_away_than_is_too_much() {
+    let file = File::new();
+    let store = file.open().await;
+    for number in 0..20 {
+        let exchange = store.begin(head(&format!("x-{number}"), None)).unwrap();
+        let body = noise(number, 200_000);
+        exchange.piece(request(body.as_bytes()));
+        exchange.state(ended(200_000, 0));
+    }
+    store.flush().await.unwrap();
+    let stored = u64::try_from(stored_bytes(&file).await).unwrap();
+    assert_eq!(store.purge(0, u64::MAX).await.unwrap().exchanges, 0);
+    let purged = store.purge(0, stored / 2).await.unwrap();
+    assert!((10..=12).contains(&purged.exchanges), "{purged:?}");
+    let left = store.exchanges(&ana(), None, 100).await.unwrap();
+    assert_eq!(left.first().unwrap().id.as_str(), "x-19");
+    let again = store.purge(0, stored / 2).await.unwrap();
+    assert_eq!(again.exchanges, 0);
+    store.close().await;
+}
+
+#[tokio::test]
 async fn under_pressure_bodies_are_dropped_first_and_everything_is_counted() {
     let file = File::new();
     let store = file.open().await;
