@@ -194,17 +194,6 @@ fn notices(app: &App) -> Vec<String> {
             ));
         }
     }
-    match app.context.traffic.settings().mode {
-        TrafficMode::Full => {}
-        TrafficMode::Metadata => notices.push(
-            "Bodies are not recorded (TOOLGATE_TRAFFIC=metadata): only who was asked what, when, \
-             and how it ended."
-                .to_owned(),
-        ),
-        TrafficMode::Off => {
-            notices.push("Nothing is recorded (TOOLGATE_TRAFFIC=off).".to_owned());
-        }
-    }
     if let Some(paused) = dropped.paused {
         notices.push(
             match paused {
