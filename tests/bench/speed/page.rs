@@ -58,16 +58,16 @@ async fn run(bench: &Bench, toolgate: &Process, readers: u32) -> Result<f64, Fai
         }
     }
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let (before, sent) = (toolgate.cpu()?, bench.sent().await?);
+    let (before, said) = (toolgate.cpu()?, bench.sent().await?);
     tokio::time::sleep(bench.window()).await;
-    let spent = toolgate.cpu()?.saturating_sub(before);
-    let deltas = bench.sent().await?.saturating_sub(sent);
+    let used = toolgate.cpu()?.saturating_sub(before);
+    let deltas = bench.sent().await?.saturating_sub(said);
     stop.cancel();
     tasks.close();
     tasks.wait().await;
     // The turns come to their ends.
     tokio::time::sleep(Duration::from_secs(4)).await;
-    Ok(spent.as_secs_f64() * 1e6 / f64::from(deltas))
+    Ok(used.as_secs_f64() * 1e6 / f64::from(deltas))
 }
 
 /// Posts a message as a page does; the conversation.

@@ -76,10 +76,10 @@ async fn run(
     let rest = resident(process)?;
     let running = load.start(address);
     let _warm = running.hear(load.spread + Duration::from_secs(1)).await?;
-    let (before, sent) = (cpu(process)?, bench.sent().await?);
+    let (before, said) = (cpu(process)?, bench.sent().await?);
     let mut heard = running.hear(bench.window()).await?;
-    let spent = cpu(process)?.saturating_sub(before);
-    let deltas = bench.sent().await?.saturating_sub(sent);
+    let used = cpu(process)?.saturating_sub(before);
+    let deltas = bench.sent().await?.saturating_sub(said);
     let memory = resident(process)? - rest;
     running.stop().await;
     // Those who stopped asking are noticed.
@@ -87,7 +87,7 @@ async fn run(
     Ok(Figures {
         first: [50, 95].map(|share| percentile(&mut heard.firsts, share)),
         lag: [50, 95].map(|share| percentile(&mut heard.lags, share)),
-        cpu: spent.as_secs_f64() * 1e6 / f64::from(deltas),
+        cpu: used.as_secs_f64() * 1e6 / f64::from(deltas),
         memory: memory / f64::from(load.streams),
     })
 }
