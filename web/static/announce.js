@@ -1,4 +1,4 @@
-// Says once, to those who do not see the page, that an answer is done or a person is needed.
+// What is said to those who do not see the page, each thing once.
 
 // How an answer ended, in words to be heard.
 const ENDS = {
@@ -9,8 +9,14 @@ const ENDS = {
 
 const NEEDS = { asks: 'needs your approval', connect: 'waits until your account is connected' };
 
-export function announceChanges() {
+// Says it, on pages that have a place for it.
+export function announce(words) {
   const announcer = document.getElementById('announcer');
+  if (announcer) announcer.textContent = words;
+}
+
+// That an answer is done, or a person is needed.
+export function announceChanges() {
   let said = new Set();
   let standing = '';
 
@@ -28,14 +34,14 @@ export function announceChanges() {
       const need = ask.dataset.state;
       if (said.has(ask.id + need)) continue;
       said.add(ask.id + need);
-      announcer.textContent = `${ask.querySelector('.what').textContent.trim()} ${NEEDS[need]}.`;
+      announce(`${ask.querySelector('.what').textContent.trim()} ${NEEDS[need]}.`);
     }
     const now = standingNow();
     const [turn, word] = now.split(' ');
     const [before, wordBefore] = standing.split(' ');
     const ran = wordBefore === 'runs' || wordBefore === 'waits';
     if (turn === before && ran && word !== 'runs' && word !== 'waits') {
-      announcer.textContent = ENDS[word] ?? 'The answer has ended.';
+      announce(ENDS[word] ?? 'The answer has ended.');
     }
     standing = now;
   }

@@ -1,5 +1,6 @@
 // The message box: sends, stops, and never loses what was typed.
 
+import { announce } from './announce.js';
 import { post } from './api.js';
 import { drafts, uuid } from './drafts.js';
 import { queue } from './queue.js';
@@ -83,7 +84,7 @@ export function composer({ place, chosen, moved, sent }) {
     }
     clear(text);
     look();
-    document.getElementById('announcer').textContent = 'Your message waits until the answer is complete.';
+    announce('Your message waits until the answer is complete.');
   }
 
   // Posts a message; `typed` if it is what stands in the box, `edits` the turn whose place it takes,

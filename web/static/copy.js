@@ -1,5 +1,6 @@
 // Copies code, and answers as the Markdown they were written in.
 
+import { announce } from './announce.js';
 import { get } from './api.js';
 
 // How long a button says that it has copied.
@@ -17,9 +18,15 @@ export function copyAnswer(button) {
   });
 }
 
-// Copies what `read` gives, and says on the button how it went.
+const busy = new WeakSet();
+
+// Copies what `read` gives, and says on the button how it went. What follows the button's first
+// words, for those who do not see which one it is, stays.
 export async function copy(button, read) {
-  const words = button.textContent;
+  if (busy.has(button)) return;
+  busy.add(button);
+  const label = button.firstChild;
+  const words = label.textContent;
   let said = 'Copied';
   try {
     await write(await read());
@@ -27,12 +34,11 @@ export async function copy(button, read) {
     console.warn('not copied', error);
     said = 'Not copied';
   }
-  document.getElementById('announcer').textContent = `${said}.`;
-  button.textContent = said;
-  button.disabled = true;
+  announce(`${said}.`);
+  label.textContent = said;
   setTimeout(() => {
-    button.textContent = words;
-    button.disabled = false;
+    label.textContent = words;
+    busy.delete(button);
   }, COPIED_MS);
 }
 

@@ -1,6 +1,7 @@
 // What waits for the user, here or in another conversation: in the tab's title, and if they allowed
 // it, on their desk while they look elsewhere.
 
+import { announce } from './announce.js';
 import { anySeen, isSeen } from './tabs.js';
 import { forget as untold, notifies, notify } from './notify.js';
 
@@ -59,8 +60,7 @@ export function needs(title) {
 
   // What happens here, the page itself says.
   function say({ title, words }) {
-    const announcer = document.getElementById('announcer');
-    if (announcer) announcer.textContent = `${title}: ${words}`;
+    announce(`${title}: ${words}`);
   }
 
   async function call(news) {

@@ -1,6 +1,7 @@
 // A question once more: edited, or as it was. The new turn takes the old one's place; the old one
 // stays, as another version of the question.
 
+import { announce } from './announce.js';
 import { get } from './api.js';
 import { running } from './composer.js';
 import { attempt, userKey } from './drafts.js';
@@ -99,7 +100,7 @@ async function original(turn) {
     const { transcript } = await get(`/api/turns/${turn.dataset.turn}`);
     return transcript.started.message;
   } catch (error) {
-    document.getElementById('announcer').textContent = error.message;
+    announce(error.message);
     return null;
   }
 }

@@ -1,6 +1,8 @@
 // Results of calls: read when their card is opened, sorted, drawn and opened further in place.
 // Without this, every link and form here leads to the result's own page.
 
+import { copy } from './copy.js';
+
 // Rows that stay on the page when more are asked for: further on there is the result's own page.
 const MOST_ROWS = 2000;
 
@@ -58,7 +60,7 @@ function again(trouble, place) {
 
 function onClick(event) {
   const button = event.target.closest('[data-copy]');
-  if (button) copy(button);
+  if (button) copy(button, async () => button.dataset.copy);
   const link = event.target.closest('a[data-result]');
   if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
   event.preventDefault();
@@ -137,18 +139,6 @@ function focus(element) {
   if (!element) return;
   if (!element.matches('a, button, summary')) element.tabIndex = -1;
   element.focus({ preventScroll: true });
-}
-
-async function copy(button) {
-  const label = button.firstChild;
-  const before = label.textContent;
-  try {
-    await navigator.clipboard.writeText(button.dataset.copy);
-    label.textContent = 'Copied';
-  } catch {
-    label.textContent = 'Not copied';
-  }
-  setTimeout(() => { label.textContent = before; }, 2000);
 }
 
 // HTML of the server's, or words about why there is none.
