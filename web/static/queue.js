@@ -133,7 +133,7 @@ export function queue({ place, deliver, edit, stop, standing }) {
     line.append(text);
     const buttons = document.createElement('p');
     buttons.className = 'buttons';
-    if (n === 0) buttons.append(button('now', busy ? 'Stop and send now' : 'Send now', '', text.id));
+    if (n === 0) buttons.append(button('now', busy ? 'Interrupt and ask now' : 'Ask now', '', text.id));
     buttons.append(button('edit', 'Edit', ' the waiting message', text.id));
     buttons.append(button('remove', 'Remove', ' the waiting message', text.id));
     line.append(buttons);
