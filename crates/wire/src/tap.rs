@@ -3,6 +3,7 @@
 mod capture;
 mod recording;
 mod redact;
+mod secret;
 
 use std::time::{Duration, Instant};
 

@@ -26,6 +26,8 @@ pub(super) enum Fault {
     Status {
         status: u16,
         retry_after: Option<Duration>,
+        /// Its name of the request (`x-request-id`), for whoever runs it.
+        request_id: Option<String>,
         words: Words,
     },
     /// It reported an error inside an answer with status 200.
@@ -75,6 +77,8 @@ impl Fault {
         } else {
             failure
         };
+        let id = self.request_id().map(|id| address.without_key(id));
+        let failure = failure.with_request_id(id);
         RoundFailure { failure, retry }
     }
 
@@ -84,6 +88,14 @@ impl Fault {
             .words()
             .filter(|(status, _)| matches!(status, 400 | 422));
         refused.is_some_and(|(_, words)| words.text.contains(field))
+    }
+
+    fn request_id(&self) -> Option<&str> {
+        if let Self::Status { request_id, .. } = self {
+            request_id.as_deref()
+        } else {
+            None
+        }
     }
 
     /// The endpoint's words and the status that they came with.
@@ -197,6 +209,7 @@ impl Fault {
                 status,
                 retry_after,
                 words,
+                ..
             } => retry_on(*status, words, *retry_after),
             Self::Reported(words) => match words.status {
                 Some(status) => retry_on(status, words, None),

@@ -68,6 +68,7 @@ pub(super) async fn answer(
         return Ok(answer);
     }
     let retry_after = retry_after(answer.headers());
+    let request_id = request_id(answer.headers());
     let body = tokio::time::timeout(ERROR_BODY_TIME, start_of(answer))
         .await
         .unwrap_or_default();
@@ -75,6 +76,7 @@ pub(super) async fn answer(
     Err(Fault::Status {
         status: status.as_u16(),
         retry_after,
+        request_id,
         words,
     })
 }
@@ -91,6 +93,12 @@ async fn start_of(answer: reqwest::Response) -> Bytes {
         }
     }
     start.freeze()
+}
+
+/// The endpoint's name of the request, as OpenAI and most others send it.
+fn request_id(headers: &HeaderMap) -> Option<String> {
+    let id = headers.get("x-request-id")?.to_str().ok()?;
+    Some(id.to_owned())
 }
 
 /// The wait that the endpoint asks for (RFC 9110, section 10.2.3, as seconds; dates are not read).

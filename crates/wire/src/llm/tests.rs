@@ -370,6 +370,16 @@ const REFUSALS: &[(&str, &str, &str, Retry, &str)] = &[
 ];
 
 #[tokio::test]
+async fn a_refusal_has_the_endpoints_name_of_the_request() {
+    let answer = "HTTP/1.1 400 Bad Request\r\nx-request-id: req_abc123\r\nconnection: close\r\n\
+                  content-length: 0\r\n\r\n";
+    let server = Server::answering(answer.to_owned()).await;
+    let failure = failure(&server.client()).await.failure;
+    assert_eq!(failure.request_id.as_deref(), Some("req_abc123"));
+    assert!(failure.request_id_name().contains("endpoint"));
+}
+
+#[tokio::test]
 async fn refusals_say_what_happened_and_what_to_do() {
     for (status, body, message, retry, advice) in REFUSALS {
         let server = Server::answering(format!(

@@ -15,7 +15,7 @@ use super::{
 /// Where the tap sits: it begins the records of all exchanges.
 pub(crate) struct Tapping {
     tap: Arc<dyn Tap>,
-    secrets: Secrets,
+    secrets: Arc<Secrets>,
 }
 
 /// The head of a request, as it is recorded.
@@ -32,7 +32,7 @@ impl Tapping {
     pub(crate) fn new(tap: Arc<dyn Tap>) -> Self {
         Self {
             tap,
-            secrets: Secrets::default(),
+            secrets: Arc::default(),
         }
     }
 
@@ -44,6 +44,7 @@ impl Tapping {
             headers,
             secret,
         } = request;
+        let version = self.secrets.version();
         let secrets = self.secrets.of(context.subject.as_ref(), secret, headers);
         let exchange = Exchange {
             context,
@@ -66,6 +67,8 @@ impl Tapping {
             tap: Arc::clone(&self.tap),
             capture: record.map(|record| Box::new(Capture::new(record))),
             secrets,
+            sent: Arc::clone(&self.secrets),
+            version,
             finished: false,
         }
     }
@@ -78,6 +81,9 @@ pub(crate) struct Recording {
     capture: Option<Box<Capture>>,
     /// What must not be in it.
     secrets: Vec<Secret>,
+    /// All that was sent, and how much of it is in `secrets`.
+    sent: Arc<Secrets>,
+    version: u64,
     finished: bool,
 }
 
@@ -92,6 +98,7 @@ impl Recording {
     pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.exchange.status = Some(status);
         self.exchange.headers_after = Some(self.exchange.started.elapsed());
+        self.look_for_new();
         self.exchange.response_headers = redact::headers(headers, &self.secrets);
         if let Some(capture) = &mut self.capture {
             capture.answered(&self.exchange);
@@ -101,6 +108,7 @@ impl Recording {
     pub(crate) fn received(&mut self, bytes: &[u8]) {
         self.exchange.bytes_in += bytes.len() as u64;
         self.exchange.frames_in += 1;
+        self.look_for_new();
         if let Some(capture) = &mut self.capture {
             capture.received(&self.exchange, bytes, &self.secrets);
         }
@@ -111,6 +119,7 @@ impl Recording {
             return;
         }
         self.finished = true;
+        self.look_for_new();
         self.exchange.ended_after = Some(self.exchange.started.elapsed());
         self.exchange.end = match end {
             End::Failed(error) => End::Failed(redact::text(&error, &self.secrets)),
@@ -120,6 +129,15 @@ impl Recording {
             capture.finished(&self.exchange, &self.secrets);
         }
         self.tap.finished(&self.exchange);
+    }
+
+    fn look_for_new(&mut self) {
+        let version = self.sent.version();
+        if version != self.version {
+            self.version = version;
+            let subject = self.exchange.context.subject.as_ref();
+            self.sent.add_new(subject, &mut self.secrets);
+        }
     }
 }
 

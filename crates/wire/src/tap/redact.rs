@@ -2,31 +2,42 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use ::http::{HeaderMap, header::AUTHORIZATION};
 use chat::ids::Subject;
-use memchr::{memchr_iter, memmem::Finder};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
+
+use super::secret::{Needle, needles};
 
 /// What stands in a secret's place.
 const REDACTED: &str = "[redacted]";
 
 /// Headers whose value is a secret, whoever sends them.
-const SECRET: [&str; 9] = [
+const SECRET: [&str; 13] = [
     "api-key",
+    "authentication-info",
     "authorization",
     "cookie",
     "proxy-authorization",
     "set-cookie",
+    "x-amz-security-token",
     "x-api-key",
+    "x-auth-token",
+    "x-csrf-token",
     "x-goog-api-key",
     "x-pomerium-authorization",
     "x-pomerium-jwt-assertion",
 ];
+
+/// Headers whose value is a URL, or ends with one (`refresh: 0; url=…`).
+const WITH_URL: [&str; 4] = ["content-location", "location", "referer", "refresh"];
 
 /// Parameters of a URL's query whose value is a secret.
 const SECRET_PARAMETERS: [&str; 14] = [
@@ -59,7 +70,11 @@ const SHORTEST: usize = 5;
 /// The secrets that were lately sent, by the person they were sent for: what one server was sent
 /// may come back in the answer of another, or in the next request to the model.
 #[derive(Debug, Default)]
-pub(super) struct Secrets(Mutex<HashMap<Option<Subject>, VecDeque<Seen>>>);
+pub(super) struct Secrets {
+    sent: Mutex<HashMap<Option<Subject>, VecDeque<Seen>>>,
+    /// Grows with every secret that is new.
+    version: AtomicU64,
+}
 
 #[derive(Debug)]
 struct Seen {
@@ -67,21 +82,22 @@ struct Seen {
     last: Instant,
 }
 
-/// A secret to look for.
+/// A secret to look for, in every way it may be written.
 #[derive(Clone, Debug)]
-pub(super) struct Secret(Arc<Finder<'static>>);
+pub(super) struct Secret(Arc<[Needle]>);
 
 impl Secret {
     fn new(text: &str) -> Self {
-        Self(Arc::new(Finder::new(text.as_bytes()).into_owned()))
+        Self(needles(text.as_bytes()).into())
     }
 
+    /// The secret itself.
     fn bytes(&self) -> &[u8] {
-        self.0.needle()
+        self.0.first().map(Needle::text).unwrap_or_default()
     }
 
     fn is_in(&self, bytes: &[u8]) -> bool {
-        self.0.find(bytes).is_some()
+        self.0.iter().any(|needle| needle.find(bytes, 0).is_some())
     }
 }
 
@@ -98,7 +114,7 @@ impl Secrets {
         let text = secret
             .map(ExposeSecret::expose_secret)
             .or_else(|| bearer(headers));
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
         let key = subject.cloned();
         if !all.contains_key(&key) {
             all.retain(|_, seen| seen.iter().any(|seen| !seen.is_over(now)));
@@ -117,9 +133,28 @@ impl Secrets {
                 }
                 let secret = Secret::new(text);
                 seen.push_back(Seen { secret, last: now });
+                self.version.fetch_add(1, Ordering::Relaxed);
             }
         }
         seen.iter().map(|seen| seen.secret.clone()).collect()
+    }
+
+    /// Which secrets there are: another number when there may be others.
+    pub(super) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// Adds what was sent for the person since: an answer that takes long, as a standing stream
+    /// does, outlives the token it was asked for with.
+    pub(super) fn add_new(&self, subject: Option<&Subject>, known: &mut Vec<Secret>) {
+        for secret in self.of(subject, None, &HeaderMap::new()) {
+            if !known.iter().any(|it| Arc::ptr_eq(&it.0, &secret.0)) {
+                if known.len() == 2 * OF_ONE {
+                    known.remove(0);
+                }
+                known.push(secret);
+            }
+        }
     }
 }
 
@@ -146,12 +181,26 @@ pub(super) fn headers(headers: &HeaderMap, secrets: &[Secret]) -> Vec<(String, S
             || secrets.iter().any(|secret| secret.is_in(value.as_bytes()));
         let text = if secret {
             REDACTED.to_owned()
+        } else if WITH_URL.contains(&name.as_str()) {
+            without_query(&String::from_utf8_lossy(value.as_bytes()), secrets)
         } else {
             String::from_utf8_lossy(value.as_bytes()).into_owned()
         };
         (name.as_str().to_owned(), text)
     };
     headers.iter().map(redact).collect()
+}
+
+/// A header's URL without credentials; of one that is not absolute, or not alone, without all that
+/// may have some.
+fn without_query(value: &str, secrets: &[Secret]) -> String {
+    if let Ok(absolute) = Url::parse(value) {
+        return url(&absolute, secrets).into();
+    }
+    match value.split_once(['?', '#']) {
+        Some((before, _)) => format!("{before}?{REDACTED}"),
+        None => value.to_owned(),
+    }
 }
 
 /// The URL without credentials.
@@ -198,35 +247,25 @@ pub(super) fn text(text: &str, secrets: &[Secret]) -> String {
 
 /// Puts as many other bytes in the place of each secret: sizes and offsets stay what they are.
 pub(super) fn mask(bytes: &mut [u8], secrets: &[Secret]) {
-    for secret in secrets {
+    for needle in secrets.iter().flat_map(|secret| secret.0.iter()) {
         let mut from = 0;
-        while let Some(at) = bytes.get(from..).and_then(|rest| secret.0.find(rest)) {
-            let start = from + at;
-            let end = start + secret.bytes().len();
-            if let Some(place) = bytes.get_mut(start..end) {
+        while let Some(found) = needle.find(bytes, from) {
+            from = found.end;
+            if let Some(place) = bytes.get_mut(found) {
                 place.fill(b'*');
                 for (byte, shown) in place.iter_mut().zip(REDACTED.bytes()) {
                     *byte = shown;
                 }
             }
-            from = end;
         }
     }
 }
 
 /// How many of the last bytes may be the start of a secret that goes on in the next ones.
 pub(super) fn undecided(bytes: &[u8], secrets: &[Secret]) -> usize {
-    let longest = |secret: &Secret| {
-        let secret = secret.bytes();
-        let (first, others) = secret.split_first()?;
-        let tail = bytes.len().saturating_sub(others.len());
-        let tail = bytes.get(tail..)?;
-        memchr_iter(*first, tail)
-            .filter_map(|at| tail.get(at..))
-            .find(|end| secret.starts_with(end))
-            .map(<[u8]>::len)
-    };
-    secrets.iter().filter_map(longest).max().unwrap_or(0)
+    let needles = secrets.iter().flat_map(|secret| secret.0.iter());
+    let longest = needles.map(|needle| needle.undecided(bytes)).max();
+    longest.unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -257,6 +296,26 @@ mod tests {
             [&("accept".to_owned(), "application/json".to_owned())]
         );
         assert_eq!(seen.len(), SECRET.len() + 3);
+    }
+
+    #[test]
+    fn a_url_in_a_header_keeps_no_credentials() {
+        for (name, given, kept) in [
+            (
+                "location",
+                "https://i/cb?code=x&a=b",
+                "https://i/cb?code=%5Bredacted%5D&a=b",
+            ),
+            ("location", "https://i/cb#access_token=x", "https://i/cb"),
+            ("location", "/cb?code=x", "/cb?[redacted]"),
+            ("refresh", "0; url=/cb?code=x", "0; url=/cb?[redacted]"),
+            ("content-location", "/a/b", "/a/b"),
+            ("x-other", "/cb?code=x", "/cb?code=x"),
+        ] {
+            let name: ::http::HeaderName = name.parse().unwrap();
+            let map = HeaderMap::from_iter([(name, given.parse().unwrap())]);
+            assert_eq!(headers(&map, &[])[0].1, kept, "{given}");
+        }
     }
 
     #[test]
