@@ -15,8 +15,8 @@ const SINGLE = {
   ']': () => conversation(1),
   c: () => press(last('.turn', '[data-do="copy-answer"]')),
   e: () => press(last('.turn', '[data-do="edit"]')),
-  a: () => press(question()?.querySelector('[data-do="approve"]')),
-  d: () => press(question()?.querySelector('[type="submit"]')),
+  a: () => answer('[data-do="approve"]'),
+  d: () => answer('[type="submit"]'),
 };
 
 export function keys() {
@@ -73,12 +73,13 @@ function search() {
   return focus(box);
 }
 
-// The question that is meant: the one with the focus in its card, or the only one.
-function question() {
+// Answers the question whose card has the focus. From anywhere else the key only leads to the answer:
+// it may be the first letter of what somebody believed to be typing into the box.
+function answer(button) {
   const near = document.activeElement?.closest('.call')?.querySelector('.ask');
-  if (near) return near;
+  if (near) return press(near.querySelector(button));
   const all = document.querySelectorAll('.call .ask');
-  return all.length === 1 ? all[0] : null;
+  return all.length === 1 && focus(all[0].querySelector(button));
 }
 
 // To the turn after or before the one that is being read.

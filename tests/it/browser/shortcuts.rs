@@ -80,6 +80,10 @@ async fn keys_by_themselves_do_nothing_while_somebody_types_or_when_switched_off
     tab.click("checkbox", switch).await;
     tab.click("button", "Close").await;
     let_go(&tab).await;
+    // From outside of the card a key only leads to the answer.
+    tab.press_char('d').await;
+    assert!(tab.is_focused("button", "Deny").await);
+    tab.find("button", "Approve").await;
     tab.press_char('d').await;
     tab.wait_text("Denied by you").await;
     tab.wait_end().await;
@@ -122,6 +126,9 @@ async fn everything_on_the_list_works() {
     tab.ask(RAISE).await;
     tab.find("button", "Approve").await;
     let_go(&tab).await;
+    tab.press_char('a').await;
+    assert!(tab.is_focused("button", "Approve").await);
+    assert_eq!(world.journal().with("UPDATE").len(), 0);
     tab.press_char('a').await;
     tab.wait_end().await;
     assert_eq!(world.journal().with("UPDATE").len(), 1);
