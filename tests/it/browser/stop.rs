@@ -5,9 +5,11 @@ use demo::{
     pomerium::DemoUser,
 };
 use harness::{World, browser::Visitor};
+use http::Method;
 use serde_json::json;
 
 use super::{CARD, ENDLESS, NEVER, READ, READABLE, SALES, STORY, same_after_reload};
+use crate::look;
 
 #[tokio::test]
 async fn while_the_answer_streams() {
@@ -23,7 +25,10 @@ async fn while_the_answer_streams() {
     tab.click("button", "Stop").await;
     tab.wait_text("Stopped.").await;
     tab.wait_end().await;
-    assert_eq!(world.model().requests()[0].delivery(), Delivery::Dropped);
+    look::eventually("the model's answer is dropped", || {
+        world.model().requests()[0].delivery() == Delivery::Dropped
+    })
+    .await;
     assert_ne!(
         tab.eval("document.querySelector('.blocks').innerText.length")
             .await,
