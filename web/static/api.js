@@ -65,8 +65,8 @@ async function parse(response) {
   if (response.status === 401 || response.type === 'opaqueredirect') {
     throw new Refused({ detail: 'Your session has ended.', advice: 'Sign in again; what you typed is kept.' }, 401);
   }
-  throw new Refused(
-    { detail: `Toolgate answered with status ${response.status}.`, advice: 'Try again in a moment.', ...body },
-    response.status,
-  );
+  // What was wrong with the request itself will be wrong again.
+  const passes = response.status >= 500 || response.status === 429;
+  const advice = passes ? 'Try again in a moment.' : '';
+  throw new Refused({ detail: `Toolgate answered with status ${response.status}.`, advice, ...body }, response.status);
 }
