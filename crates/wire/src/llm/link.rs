@@ -8,6 +8,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,6 +22,12 @@ pub(super) const HANDED_BYTES: usize = 256 * 1024;
 
 /// The least an event is charged, bytes: what its parsed chunk takes in the channel.
 const EVENT_CHARGE: usize = 128;
+
+/// How long the end of a body may take after `[DONE]`: as a rule it comes with it.
+const AFTER_DONE: Duration = Duration::from_millis(50);
+
+/// Frames of a body that are read after `[DONE]`, whatever is in them.
+const AFTER_DONE_FRAMES: usize = 4;
 
 /// How an answer's body ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,12 +130,29 @@ where
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
             }
-            if link.body_end().is_some() {
+            if let Some(end) = link.body_end() {
+                if end == BodyEnd::Done {
+                    self.read_out().await;
+                }
                 return None;
             }
             let end = self.read().await;
             link.state().end = end;
         }
+    }
+
+    /// Reads what follows `[DONE]`, which is the end of the body: a connection whose answer was
+    /// read to its end serves the next request, and the exchange is complete.
+    async fn read_out(&mut self) {
+        let rest = async {
+            for _ in 0..AFTER_DONE_FRAMES {
+                if !matches!(self.body.next().await, Some(Ok(_))) {
+                    break;
+                }
+            }
+        };
+        // An endpoint that keeps it open loses the connection.
+        let _late = tokio::time::timeout(AFTER_DONE, rest).await;
     }
 
     /// Reads once; says how the body ended if it did.
@@ -194,6 +218,27 @@ mod tests {
         link.settle();
         assert!(go_on());
         assert!(!go_on());
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_to_its_end_unless_it_is_kept_open() {
+        let last = [Bytes::from("data: {}\n\ndata: [DONE]\n\n"), Bytes::new()];
+        let body = stream::iter(last.clone().map(Ok::<_, Infallible>));
+        let over = Arc::new(AtomicUsize::new(0));
+        let seen = Arc::clone(&over);
+        let end = stream::once(async move {
+            seen.store(1, Ordering::Relaxed);
+            Ok(Bytes::new())
+        });
+        let link = Link::new();
+        let events = metered(body.chain(end), Arc::clone(&link));
+        assert_eq!(events.count().await, 1);
+        assert_eq!(over.load(Ordering::Relaxed), 1);
+
+        let open = stream::iter(last.map(Ok::<_, Infallible>)).chain(stream::pending());
+        let link = Link::new();
+        assert_eq!(metered(open, Arc::clone(&link)).count().await, 1);
+        assert_eq!(link.body_end(), Some(BodyEnd::Done));
     }
 
     #[tokio::test]
