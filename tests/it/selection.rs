@@ -168,7 +168,7 @@ async fn in_the_middle_of_a_turn_it_counts_from_the_next_round() {
     let transcript = ana.wait_end(&posted.turn).await;
     assert_eq!(
         outcomes(&transcript),
-        [Outcome::Ok, Outcome::UnknownFunction]
+        [Outcome::Ok, Outcome::SwitchedOff]
     );
     let offered = functions(&world);
     assert!(offered.contains(&"Late__send".to_owned()), "{offered:?}");

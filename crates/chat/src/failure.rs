@@ -43,7 +43,8 @@ pub struct Failure {
     /// The HTTP status that carried it, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<u16>,
-    /// Pomerium's `x-request-id` (equal to `request-id` in its authorization log), if known.
+    /// Pomerium's `x-request-id` (equal to `request-id` in its authorization log), or for a failure
+    /// of the model's layer the endpoint's own, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// Nobody said anything for too long.
@@ -65,6 +66,14 @@ impl Failure {
         }
     }
 
+    /// What its request id is called, for people: it says in whose log to look for it.
+    pub fn request_id_name(&self) -> &'static str {
+        match self.layer {
+            Layer::Model => "The endpoint’s request id",
+            Layer::Toolgate | Layer::Pomerium | Layer::Server => "Pomerium request id",
+        }
+    }
+
     /// The same failure, which is that nobody said anything for too long.
     #[must_use]
     pub fn after_silence(mut self) -> Self {
@@ -79,7 +88,7 @@ impl Failure {
         self
     }
 
-    /// The same failure with the request id that Pomerium gave it, cut to 128 bytes.
+    /// The same failure with the request id that its layer gave it, cut to 128 bytes.
     #[must_use]
     pub fn with_request_id(mut self, id: Option<String>) -> Self {
         self.request_id = id.map(|id| clip(id, REQUEST_ID_BYTES));

@@ -17,6 +17,8 @@ pub enum Outcome {
     UnknownFunction,
     /// The person said no; not run.
     DeniedByUser,
+    /// The person switched the tool off after the model had asked for the call; not run.
+    SwitchedOff,
     /// Pomerium's policy or the operator's rules said no; not run.
     DeniedByPolicy,
     /// Policy wants a person to approve the call, and over the API nobody can be asked; not run.
@@ -46,6 +48,7 @@ impl Outcome {
             Self::InvalidArguments
             | Self::UnknownFunction
             | Self::DeniedByUser
+            | Self::SwitchedOff
             | Self::DeniedByPolicy
             | Self::ApprovalRequired
             | Self::TokenExpired
@@ -75,6 +78,10 @@ impl Outcome {
             }
             Self::DeniedByUser => {
                 "Not run: the user denied this call. Do not try it again unless the user asks."
+            }
+            Self::SwitchedOff => {
+                "Not run: the user has just switched this tool off. Do without it, or say what is \
+                 missing."
             }
             Self::DeniedByPolicy => {
                 "Not run: policy denies this call to the user. Do not try it again."

@@ -193,6 +193,7 @@ fn result(call: &CallItem) -> String {
         Outcome::InvalidArguments
         | Outcome::UnknownFunction
         | Outcome::DeniedByUser
+        | Outcome::SwitchedOff
         | Outcome::DeniedByPolicy
         | Outcome::ApprovalRequired
         | Outcome::Timeout

@@ -333,7 +333,7 @@ impl Driver {
                 arguments,
             } => {
                 if self.off.borrow().is_off(&target) {
-                    return self.feed(call::switched_off(call)).await;
+                    return self.feed(call::ended_as(call, Outcome::SwitchedOff)).await;
                 }
                 let task = CallTask {
                     context: Arc::clone(&self.context),

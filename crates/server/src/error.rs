@@ -83,7 +83,7 @@ impl Problem {
         }
     }
 
-    fn advise(mut self, advice: &str) -> Self {
+    pub(crate) fn advise(mut self, advice: &str) -> Self {
         advice.clone_into(&mut self.failure.advice);
         self
     }
@@ -109,7 +109,7 @@ impl Problem {
     }
 
     /// The problem as a program that speaks OpenAI's API expects it. Whose failure it is, what to
-    /// do and Pomerium's request id are in the message: SDKs show nothing else.
+    /// do and the request id are in the message: SDKs show nothing else.
     pub(crate) fn openai(&self) -> Response {
         let body = serde_json::to_vec(&self.openai_body()).unwrap_or_default();
         let json = HeaderValue::from_static("application/json");
@@ -159,7 +159,7 @@ impl Problem {
             text = format!("{text} {advice}");
         }
         if let Some(id) = request_id {
-            text = format!("{text} (Pomerium's request id: {id})");
+            text = format!("{text} ({}: {id})", self.failure.request_id_name());
         }
         text
     }
@@ -181,6 +181,7 @@ impl Problem {
             "not_found",
             format!("There is no such {what}."),
         )
+        .advise("It may have been deleted, or its address may be mistyped.")
     }
 
     /// 400: the request says something that cannot be.
@@ -420,7 +421,7 @@ mod tests {
         assert_eq!(
             openai(&problem),
             serde_json::json!({ "error": {
-                "message": "model: it is overloaded Try again. (Pomerium's request id: req-1)",
+                "message": "model: it is overloaded Try again. (The endpoint’s request id: req-1)",
                 "type": "server_error",
                 "param": null,
                 "code": "upstream",

@@ -284,9 +284,10 @@ impl<'a> Witness<'a> {
             Outcome::Ok => ended == Some("ok"),
             Outcome::ToolError => ended == Some("error"),
             Outcome::Unknown | Outcome::Cancelled => saw.is_none() || started,
-            Outcome::InvalidArguments | Outcome::UnknownFunction | Outcome::DeniedByUser => {
-                saw.is_none() && !started
-            }
+            Outcome::InvalidArguments
+            | Outcome::UnknownFunction
+            | Outcome::DeniedByUser
+            | Outcome::SwitchedOff => saw.is_none() && !started,
             Outcome::DeniedByPolicy
             | Outcome::ApprovalRequired
             | Outcome::Timeout

@@ -249,12 +249,25 @@ fn title(given: &str) -> Result<String, Problem> {
         .collect();
     let title = words.join(" ");
     let title = title.trim();
-    if (1..=TITLE_CHARS).contains(&title.chars().count()) {
-        Ok(title.to_owned())
-    } else {
-        let message = format!("A title has 1 to {TITLE_CHARS} characters.");
-        Err(Problem::bad_request(message).of_param("title"))
+    if title.chars().all(shows_nothing) || title.chars().count() > TITLE_CHARS {
+        let message = format!("A title has 1 to {TITLE_CHARS} characters, some of them visible.");
+        return Err(Problem::bad_request(message)
+            .of_param("title")
+            .advise("Choose another title."));
     }
+    Ok(title.to_owned())
+}
+
+/// Whether a character leaves no mark: white space, and what fonts are told to draw as nothing
+/// (Unicode's `Default_Ignorable_Code_Point`, and the blank pattern of Braille).
+fn shows_nothing(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fff8}' | '\u{1bca0}'..='\u{1bca3}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -263,12 +276,21 @@ mod tests {
 
     #[test]
     fn a_title_is_one_line_of_bounded_length() {
-        for wrong in ["", " \n\t", "\u{0}\u{7}", &"x".repeat(TITLE_CHARS + 1)] {
+        let long = "x".repeat(TITLE_CHARS + 1);
+        for wrong in [
+            "",
+            " \n\t",
+            "\u{0}\u{7}",
+            "\u{200b} \u{2060}\u{3164}",
+            &long,
+        ] {
             assert_eq!(title(wrong).unwrap_err().param, Some("title"), "{wrong:?}");
         }
         for (given, kept) in [
             (" Sales\n by\tyear ", "Sales by year"),
             ("a\u{0}b \u{1b} c", "ab  c"),
+            // Invisible ones have their uses between others: families, Persian.
+            ("👩\u{200d}👧 \u{202b}x", "👩\u{200d}👧 \u{202b}x"),
         ] {
             assert_eq!(title(given).unwrap(), kept);
         }

@@ -196,21 +196,6 @@ pub(super) fn finished(event: &Event) -> Option<(CallId, Outcome)> {
     }
 }
 
-/// The end of a call whose tool was switched off after the model had asked for it.
-pub(super) fn switched_off(call: CallId) -> Input {
-    let outcome = Outcome::UnknownFunction;
-    let told = outcome.text_for_model();
-    let result = CallResult::text(format!(
-        "{told} The user has just switched this tool off: do without it, or say what is missing."
-    ));
-    Input::CallEnded {
-        call,
-        outcome,
-        result,
-        failure: None,
-    }
-}
-
 /// The end of a call that nothing came back from.
 pub(super) fn ended_as(call: CallId, outcome: Outcome) -> Input {
     let result = CallResult::text(outcome.text_for_model());
@@ -279,6 +264,7 @@ pub(super) fn note_policy(user: &UserServers, call: &CallItem, outcome: Outcome)
         Outcome::InvalidArguments
         | Outcome::UnknownFunction
         | Outcome::DeniedByUser
+        | Outcome::SwitchedOff
         | Outcome::ApprovalRequired
         | Outcome::Timeout
         | Outcome::Cancelled

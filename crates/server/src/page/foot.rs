@@ -5,7 +5,7 @@ use chat::{
     event::ParkReason,
     failure::Failure,
     ids::TurnId,
-    message::Usage,
+    message::{RoundEnd, Usage},
     outcome::TurnEnd,
     transcript::{CallState, End, Item, RoundState, Transcript},
 };
@@ -14,6 +14,11 @@ use super::{render, round::duration, visible, waited};
 
 /// What a call that waits for an account does not say itself.
 const GOES_ON: &str = "It goes on by itself once your account is connected";
+
+/// A round that the endpoint's token limit cut.
+const CUT: RoundState = RoundState::Finished {
+    end: RoundEnd::Length,
+};
 
 /// How a turn stands.
 #[derive(Template)]
@@ -39,6 +44,8 @@ pub(super) enum Standing {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Told {
     end: TurnEnd,
+    /// The endpoint's token limit cut the last answer, as a notice says.
+    is_cut: bool,
     failure: Option<Failure>,
     /// The model that answered, by its id.
     model: String,
@@ -130,6 +137,7 @@ impl Told {
         let model = transcript.started.as_ref().map(|started| &*started.model);
         Self {
             end: end.end,
+            is_cut: rounds().next_back().is_some_and(|last| last.state == CUT),
             failure: end.failure.clone(),
             model: visible(model.unwrap_or_default()),
             tokens: usage.map(|usage| Tokens {

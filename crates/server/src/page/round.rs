@@ -73,15 +73,10 @@ pub(super) fn reasoned_words(round: &RoundItem) -> String {
 pub(super) fn note(id: &str, state: &RoundState, text: &str) -> String {
     let (words, retry, after_ms) = match state {
         RoundState::Open
+        // A notice of the turn says what cut it.
         | RoundState::Finished {
-            end: RoundEnd::Stop | RoundEnd::Calls,
+            end: RoundEnd::Stop | RoundEnd::Calls | RoundEnd::Length | RoundEnd::Filtered,
         } => ("", None, 0),
-        RoundState::Finished {
-            end: RoundEnd::Length,
-        } => ("The answer was cut at the model's length limit.", None, 0),
-        RoundState::Finished {
-            end: RoundEnd::Filtered,
-        } => ("The answer was cut by the model's content filter.", None, 0),
         RoundState::Broken if text.is_empty() => ("", None, 0),
         RoundState::Broken => ("The answer breaks off here.", None, 0),
         RoundState::Retrying { failure, after_ms } => ("", Some(&failure.failure), *after_ms),

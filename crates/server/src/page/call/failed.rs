@@ -15,7 +15,9 @@ pub(super) fn failure(item: &CallItem) -> Option<Failure> {
         return None;
     };
     let (layer, advice) = match outcome {
-        Outcome::Ok | Outcome::DeniedByUser | Outcome::Cancelled => return None,
+        Outcome::Ok | Outcome::DeniedByUser | Outcome::SwitchedOff | Outcome::Cancelled => {
+            return None;
+        }
         Outcome::ToolError | Outcome::ProtocolError => (
             Layer::Server,
             "Nothing to do: the model was told, and can try another way.",

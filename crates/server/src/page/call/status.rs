@@ -36,6 +36,7 @@ fn outcome_words(outcome: Outcome) -> (&'static str, &'static str, &'static str)
         Outcome::InvalidArguments => ("failed", "✗", "Not run: invalid arguments"),
         Outcome::UnknownFunction => ("failed", "✗", "Not run: no such function"),
         Outcome::DeniedByUser => ("stopped", "⊘", "Denied by you"),
+        Outcome::SwitchedOff => ("stopped", "⊘", "Not run: switched off"),
         Outcome::ApprovalRequired => ("failed", "✗", "Not run: approval needed"),
         Outcome::DeniedByPolicy => ("failed", "⊘", "Denied by policy"),
         Outcome::Timeout => ("failed", "✗", "Timed out"),

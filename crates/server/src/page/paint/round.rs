@@ -9,7 +9,7 @@ use tokio::time::{Duration, Instant};
 use super::super::{
     part::{Grown, Part},
     patch::Patch,
-    render,
+    render, visible,
     round::{self, Thoughts},
 };
 use crate::markdown::{self, Blocks, Open};
@@ -117,7 +117,7 @@ impl Round {
         self.reasoned.set(reasoned, version);
         if !news.text.is_empty() {
             self.text.push_str(&news.text);
-            self.source.push(&news.text);
+            self.source.push(&visible(&news.text));
             self.held_back = true;
         }
         self.state = news.state;
@@ -213,10 +213,11 @@ impl Round {
 
     fn think(&mut self, more: &str, version: u64) {
         self.reasoning.push_str(more);
+        let more = visible(more);
         match &mut self.thoughts {
-            Some(thoughts) => thoughts.grow(more, version),
+            Some(thoughts) => thoughts.grow(&more, version),
             None if more.is_empty() => {}
-            None => self.thoughts = Some(Grown::new(more.to_owned(), version)),
+            None => self.thoughts = Some(Grown::new(more, version)),
         }
     }
 

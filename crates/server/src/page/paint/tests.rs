@@ -285,6 +285,7 @@ fn every_end_of_a_call_and_of_a_turn_has_its_words() {
         O::InvalidArguments,
         O::UnknownFunction,
         O::DeniedByUser,
+        O::SwitchedOff,
         O::DeniedByPolicy,
         O::Timeout,
         O::Cancelled,
@@ -308,7 +309,10 @@ fn every_end_of_a_call_and_of_a_turn_has_its_words() {
         let html = stage.history();
         let again = html.contains(">Run again</button>");
         assert_eq!(again, outcome == Outcome::Unknown, "{outcome:?}");
-        let calm = matches!(outcome, O::Ok | O::DeniedByUser | O::Cancelled);
+        let calm = matches!(
+            outcome,
+            O::Ok | O::DeniedByUser | O::SwitchedOff | O::Cancelled
+        );
         assert_eq!(html.contains("id-1"), !calm, "{outcome:?}");
     }
     for (end, words) in [
@@ -332,6 +336,48 @@ fn every_end_of_a_call_and_of_a_turn_has_its_words() {
             "there is nothing to be copied"
         );
         assert!(html.contains("href=\"/traffic/turn\""), "{end:?}");
+    }
+}
+
+#[test]
+fn what_cut_an_answer_is_said_once() {
+    for (end, words) in [(RoundEnd::Length, false), (RoundEnd::Calls, true)] {
+        let mut stage = Stage::new();
+        let text = "The endpoint's limit cut it.".to_owned();
+        for event in [
+            started(),
+            round_started(1),
+            round_finished(1, "Text.", end),
+            Event::Notice { call: None, text },
+            turn_finished(TurnEnd::Limit),
+        ] {
+            stage.logged(event);
+        }
+        let html = stage.history();
+        assert_eq!(html.matches("cut").count(), 1, "{html}");
+        assert_eq!(html.contains("limit of model rounds"), words, "{html}");
+    }
+}
+
+#[test]
+fn what_would_turn_text_around_is_spelled_out_in_answers_too() {
+    let text = "A \u{202e}gnp.exe [link\u{2066}](https://a.test/)\n\n```sh\nrm-\u{202e}x\n```\n";
+    let mut stage = Stage::new();
+    stage.logged(started());
+    stage.logged(round_started(1));
+    let mut offset = 0;
+    for c in text.chars() {
+        stage.text(1, offset, &c.to_string());
+        offset += c.len_utf8();
+        stage.look_later();
+    }
+    let open = stage.page.html_without_code_ids();
+    stage.logged(round_finished(1, text, RoundEnd::Stop));
+    stage.look_later();
+    for html in [open, stage.history()] {
+        assert!(!html.contains(['\u{202e}', '\u{2066}']), "{html}");
+        assert_eq!(html.matches("\\u202e").count(), 2, "{html}");
+        assert!(html.contains("link\\u2066"), "{html}");
     }
 }
 
