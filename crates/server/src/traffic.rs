@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 
 use chat::ids::{Subject, TurnId};
 use store::{
-    OpenError, StoreError,
-    traffic::{Dropped, ExchangeId, ExchangeRow, ExchangeWhole, TrafficStore, TrafficTurn},
+    OpenError, Store, StoreError,
+    traffic::{Bodies, Dropped, ExchangeId, ExchangeRow, ExchangeWhole, TrafficStore, TrafficTurn},
 };
+use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use wire::tap::{Tap, TraceTap};
 
@@ -24,25 +25,60 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 /// How long somebody who looks waits for what waits to be written.
 const SETTLING: Duration = Duration::from_millis(250);
 
+/// Exchanges whose bodies are made a text of at once.
+const PACKED_AT_ONCE: usize = 2;
+
+/// Stands for the id of a turn where an exchange has none.
+pub(crate) const OUTSIDE: &str = "outside";
+
+/// Whether an exchange of `turn` stands under this name in a path.
+pub(crate) fn is_of(turn: Option<&TurnId>, name: &TurnId) -> bool {
+    turn.map_or(OUTSIDE, TurnId::as_str) == name.as_str()
+}
+
+/// Whether what stands under this name may be shown to a person: of a turn whose conversation was
+/// deleted nothing is.
+pub(crate) async fn is_shown(
+    store: &Store,
+    subject: &Subject,
+    name: &TurnId,
+) -> Result<bool, StoreError> {
+    if name.as_str() == OUTSIDE {
+        return Ok(true);
+    }
+    store.has_turn(subject, name).await
+}
+
 /// The traffic, if any is recorded.
 #[derive(Clone)]
 pub struct Traffic {
-    /// None with `TOOLGATE_TRAFFIC=off`: then there is no file.
+    /// None without a file: with `TOOLGATE_TRAFFIC=off`, unless there is one from before, which
+    /// is kept as long as any.
     store: Option<TrafficStore>,
     settings: Arc<TrafficSettings>,
+    /// For whoever makes a text of large bodies.
+    packing: Arc<Semaphore>,
 }
 
 impl Traffic {
     /// Opens the traffic file beside the database, unless nothing is to be recorded.
     pub async fn open(config: &Config, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let settings = Arc::new(config.traffic.clone());
-        let store = match settings.mode {
-            TrafficMode::Off => None,
-            TrafficMode::Full | TrafficMode::Metadata => {
-                Some(TrafficStore::open(&config.database_url, tasks).await?)
-            }
+        let url = &config.database_url;
+        let needed = match settings.mode {
+            TrafficMode::Off => TrafficStore::exists(url),
+            TrafficMode::Full | TrafficMode::Metadata => true,
         };
-        Ok(Self { store, settings })
+        let store = if needed {
+            Some(TrafficStore::open(url, tasks).await?)
+        } else {
+            None
+        };
+        Ok(Self {
+            store,
+            settings,
+            packing: Arc::new(Semaphore::new(PACKED_AT_ONCE)),
+        })
     }
 
     /// Without a file.
@@ -57,14 +93,17 @@ impl Traffic {
         Self {
             store: None,
             settings: Arc::new(settings),
+            packing: Arc::new(Semaphore::new(PACKED_AT_ONCE)),
         }
     }
 
     /// What records every exchange.
     pub(crate) fn tap(&self) -> Arc<dyn Tap> {
-        match &self.store {
-            Some(store) => Arc::new(Recorder::new(store.clone(), Arc::clone(&self.settings))),
-            None => Arc::new(TraceTap),
+        match (&self.store, self.settings.mode) {
+            (Some(store), TrafficMode::Full | TrafficMode::Metadata) => {
+                Arc::new(Recorder::new(store.clone(), Arc::clone(&self.settings)))
+            }
+            (Some(_), TrafficMode::Off) | (None, _) => Arc::new(TraceTap),
         }
     }
 
@@ -114,9 +153,45 @@ impl Traffic {
         subject: &Subject,
         id: &ExchangeId,
     ) -> Result<Option<ExchangeWhole>, StoreError> {
+        if let Some(store) = &self.store {
+            settled(store).await;
+        }
+        self.listed(subject, id, Bodies::Kept).await
+    }
+
+    /// As [`exchange`](Self::exchange) for one that was listed before, so that there is nothing to
+    /// wait for; with its bodies left out if they are not wanted.
+    pub(crate) async fn listed(
+        &self,
+        subject: &Subject,
+        id: &ExchangeId,
+        bodies: Bodies,
+    ) -> Result<Option<ExchangeWhole>, StoreError> {
+        match (&self.store, bodies) {
+            (Some(store), Bodies::Kept) => store.exchange(subject, id).await,
+            (Some(store), Bodies::Left) => store.exchange_head(subject, id).await,
+            (None, _) => Ok(None),
+        }
+    }
+
+    /// Makes something of large bodies, away from the threads that serve everybody, and a few at
+    /// a time: each may need some hundred megabytes of memory.
+    pub(crate) async fn pack<T: Send + 'static>(
+        &self,
+        tasks: &TaskTracker,
+        make: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = self.packing.acquire().await;
+        let made = tasks.spawn_blocking(make).await;
+        drop(permit);
+        made.map_err(|_| StoreError::Closed)
+    }
+
+    /// Takes away the exchanges of a turn that is gone for good.
+    pub(crate) async fn forget(&self, turn: &TurnId) -> Result<(), StoreError> {
         match &self.store {
-            Some(store) => settled(store).await.exchange(subject, id).await,
-            None => Ok(None),
+            Some(store) => store.forget(turn).await,
+            None => Ok(()),
         }
     }
 

@@ -1,5 +1,10 @@
 //! Conversations: listed, found, renamed, deleted, restored; each for the user who owns it.
 
+use std::{
+    fmt::{self, Display},
+    str::FromStr,
+};
+
 use chat::{
     ids::{ConversationId, Subject, TurnId},
     selection::Selection,
@@ -47,6 +52,30 @@ pub struct Cursor {
     pub id: ConversationId,
 }
 
+/// As links have it: the time, a dot, the id.
+impl Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.updated_at, self.id)
+    }
+}
+
+/// What is no place in the list of conversations.
+#[derive(Debug, thiserror::Error)]
+#[error("no place in the list of conversations")]
+pub struct NoCursor;
+
+impl FromStr for Cursor {
+    type Err = NoCursor;
+
+    fn from_str(text: &str) -> Result<Self, NoCursor> {
+        let (updated_at, id) = text.split_once('.').ok_or(NoCursor)?;
+        Ok(Self {
+            updated_at: updated_at.parse().map_err(|_| NoCursor)?,
+            id: id.into(),
+        })
+    }
+}
+
 /// What is to become different about a conversation.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConversationChange {
@@ -54,6 +83,17 @@ pub struct ConversationChange {
     pub title: Option<String>,
     /// What is switched off in it.
     pub off: Option<Selection>,
+}
+
+/// The [`Columns`] of conversations.
+macro_rules! select_rows {
+    ($rest:literal) => {
+        concat!(
+            "SELECT c.id, c.title, c.created_at, c.updated_at, t.id, c.off FROM conversations c \
+             LEFT JOIN turns t ON t.conversation_id = c.id AND t.ended IS NULL ",
+            $rest
+        )
+    };
 }
 
 impl Store {
@@ -78,13 +118,11 @@ impl Store {
         limit: u32,
     ) -> Result<Vec<ConversationRow>, StoreError> {
         let (updated_at, id) = before.map_or((i64::MAX, ""), |c| (c.updated_at, c.id.as_str()));
-        let rows: Vec<Columns> = sqlx::query_as(
-            "SELECT c.id, c.title, c.created_at, c.updated_at, t.id, c.off FROM conversations c \
-             LEFT JOIN turns t ON t.conversation_id = c.id AND t.ended IS NULL \
-             WHERE c.subject = $1 AND c.deleted_at IS NULL \
+        let rows: Vec<Columns> = sqlx::query_as(select_rows!(
+            "WHERE c.subject = $1 AND c.deleted_at IS NULL \
              AND (c.updated_at, c.id) < ($2, $3) AND c.title_folded LIKE $4 ESCAPE '!' \
-             ORDER BY c.updated_at DESC, c.id DESC LIMIT $5",
-        )
+             ORDER BY c.updated_at DESC, c.id DESC LIMIT $5"
+        ))
         .bind(subject.as_str())
         .bind(updated_at)
         .bind(id)
@@ -101,11 +139,9 @@ impl Store {
         subject: &Subject,
         id: &ConversationId,
     ) -> Result<Option<ConversationRow>, StoreError> {
-        let found: Option<Columns> = sqlx::query_as(
-            "SELECT c.id, c.title, c.created_at, c.updated_at, t.id, c.off FROM conversations c \
-             LEFT JOIN turns t ON t.conversation_id = c.id AND t.ended IS NULL \
-             WHERE c.id = $1 AND c.subject = $2 AND c.deleted_at IS NULL",
-        )
+        let found: Option<Columns> = sqlx::query_as(select_rows!(
+            "WHERE c.id = $1 AND c.subject = $2 AND c.deleted_at IS NULL"
+        ))
         .bind(id.as_str())
         .bind(subject.as_str())
         .fetch_optional(&self.0.readers)
@@ -195,7 +231,7 @@ pub(crate) fn encoded(off: &Selection) -> Result<String, StoreError> {
 
 /// The text without the case of its letters, character by character: by way of capitals, so that
 /// `ß` is `SS`, and both of the Greek sigmas are one.
-pub(crate) fn folded(text: &str) -> String {
+pub fn folded(text: &str) -> String {
     text.chars()
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)

@@ -11,7 +11,7 @@ use crate::{
     Store,
     body::{Stored, stored_count},
     error::StoreError,
-    log_read::fold,
+    log_read::{fold, owns_turn},
     turn_log::OpenTurn,
 };
 
@@ -58,6 +58,12 @@ impl Store {
         Ok(Some(
             transcript(&mut tx, turn, columns, &self.0.tasks).await?,
         ))
+    }
+
+    /// Whether the user has such a turn; not in a conversation that is deleted.
+    pub async fn has_turn(&self, subject: &Subject, turn: &TurnId) -> Result<bool, StoreError> {
+        let mut conn = self.0.readers.acquire().await?;
+        owns_turn(&mut conn, subject, turn).await
     }
 
     /// The turn that a message of the user's opened, with its conversation, if it has one. `None`

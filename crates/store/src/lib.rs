@@ -40,10 +40,12 @@ use tokio_util::task::TaskTracker;
 use crate::writer::Writer;
 pub use crate::{
     branch::{PATH_TURNS, TurnRow, Window},
-    conversations::{CONVERSATIONS_PAGE, ConversationChange, ConversationRow, Cursor},
+    conversations::{
+        CONVERSATIONS_PAGE, ConversationChange, ConversationRow, Cursor, NoCursor, folded,
+    },
     error::StoreError,
     open::OpenError,
-    purge::Expired,
+    purge::{Expired, Removed},
     turn_log::{Append, AppendError, NewTurn, OpenTurn, OpenTurnError, Opened, Taken},
 };
 

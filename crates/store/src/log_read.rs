@@ -126,7 +126,7 @@ pub(crate) async fn fold(
     Ok(transcript)
 }
 
-async fn owns_turn(
+pub(crate) async fn owns_turn(
     conn: &mut SqliteConnection,
     subject: &Subject,
     turn: &TurnId,

@@ -1,6 +1,7 @@
 //! Removing for good what is over: deleted conversations, old turns of the API, and the blobs that
 //! only they named.
 
+use chat::ids::TurnId;
 use sqlx::SqliteConnection;
 
 use crate::{Store, error::StoreError, writer::Write};
@@ -20,10 +21,21 @@ pub struct Expired {
     pub api_ended_until: i64,
 }
 
+/// What a step of a purge removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removed {
+    /// Nothing: there is nothing left to remove.
+    Nothing,
+    /// A part of something.
+    Part,
+    /// The last of a turn.
+    Turn(TurnId),
+}
+
 impl Store {
-    /// Removes a small part of what has expired, in one short write. Whether there was anything:
-    /// called again until there is not, it removes all of it, and writes of others come between.
-    pub async fn purge_some(&self, expired: Expired) -> Result<bool, StoreError> {
+    /// Removes a small part of what has expired, in one short write. Called again until there was
+    /// nothing, it removes all of it, and writes of others come between.
+    pub async fn purge_some(&self, expired: Expired) -> Result<Removed, StoreError> {
         self.0.writer.write(Purging(expired)).await
     }
 }
@@ -32,23 +44,22 @@ impl Store {
 struct Purging(Expired);
 
 impl Write for Purging {
-    type Done = bool;
+    type Done = Removed;
     type Refused = StoreError;
 
-    async fn apply(&self, conn: &mut SqliteConnection) -> Result<bool, StoreError> {
+    async fn apply(&self, conn: &mut SqliteConnection) -> Result<Removed, StoreError> {
         if let Some(conversation) = deleted_conversation(conn, self.0.deleted_until).await? {
             mark_purged(conn, &conversation).await?;
-            match newest_turn(conn, &conversation).await? {
-                Some(turn) => remove_some(conn, &turn).await?,
-                None => remove_conversation(conn, &conversation).await?,
+            if let Some(turn) = newest_turn(conn, &conversation).await? {
+                return Ok(remove_some(conn, turn).await?);
             }
-            return Ok(true);
+            remove_conversation(conn, &conversation).await?;
+            return Ok(Removed::Part);
         }
         let Some(turn) = old_api_turn(conn, self.0.api_ended_until).await? else {
-            return Ok(false);
+            return Ok(Removed::Nothing);
         };
-        remove_some(conn, &turn).await?;
-        Ok(true)
+        Ok(remove_some(conn, turn).await?)
     }
 }
 
@@ -117,13 +128,13 @@ async fn remove_conversation(
 
 /// Removes the last events of a turn, so that what is left is a log without gaps; with the first
 /// event the turn itself.
-async fn remove_some(conn: &mut SqliteConnection, turn: &str) -> Result<(), sqlx::Error> {
+async fn remove_some(conn: &mut SqliteConnection, turn: String) -> Result<Removed, sqlx::Error> {
     let last: Vec<(i64, Option<String>, Option<String>)> = sqlx::query_as(
         "SELECT e.seq, e.blob_hash, r.blob_hash FROM events e \
          LEFT JOIN results r ON r.turn_id = e.turn_id AND r.seq = e.seq \
          WHERE e.turn_id = $1 ORDER BY e.seq DESC LIMIT $2",
     )
-    .bind(turn)
+    .bind(&turn)
     .bind(STEP_EVENTS)
     .fetch_all(&mut *conn)
     .await?;
@@ -132,7 +143,7 @@ async fn remove_some(conn: &mut SqliteConnection, turn: &str) -> Result<(), sqlx
         "DELETE FROM results WHERE turn_id = $1 AND seq >= $2",
         "DELETE FROM events WHERE turn_id = $1 AND seq >= $2",
     ] {
-        let removing = sqlx::query(sql).bind(turn).bind(first);
+        let removing = sqlx::query(sql).bind(&turn).bind(first);
         removing.execute(&mut *conn).await?;
     }
     let mut blobs: Vec<String> = Vec::new();
@@ -141,12 +152,16 @@ async fn remove_some(conn: &mut SqliteConnection, turn: &str) -> Result<(), sqlx
         blobs.extend(result);
     }
     if first <= 1 {
-        blobs.extend(remove_turn(conn, turn).await?);
+        blobs.extend(remove_turn(conn, &turn).await?);
     }
     for hash in blobs {
         remove_unnamed(conn, &hash).await?;
     }
-    Ok(())
+    Ok(if first <= 1 {
+        Removed::Turn(TurnId(turn))
+    } else {
+        Removed::Part
+    })
 }
 
 /// Removes a turn whose events are gone; the blob of its transcript, if that is one.

@@ -44,7 +44,7 @@ pub use self::{
 };
 use self::{
     queue::Queue,
-    writer::{Said, Writer},
+    writer::{Said, Writer, reason},
 };
 use crate::{
     error::StoreError,
@@ -76,15 +76,25 @@ struct Inner {
 impl TrafficStore {
     /// Opens the traffic file beside the database that `url` (`sqlite://PATH`) names, makes it if
     /// there is none, and brings its schema up to date. Exchanges that were open when the last
-    /// process ended are [`Interrupted`](ExchangeEnd::Interrupted). The task that writes is
+    /// process ended are [`Interrupted`](ExchangeEnd::Interrupted), as soon as the file can be
+    /// written: a full disk keeps nobody from starting. The task that writes is
     /// spawned on `tasks`; it ends with [`close`](Self::close), or when the last handle is dropped.
     pub async fn open(url: &str, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let path = beside(&open::path(url)?);
         let failed = |source| open::failed(&path, source);
         open::migrate(&path, &SCHEMA).await?;
         let mut conn = connect_writer(&path).await.map_err(failed)?;
-        let next = recover(&mut conn).await.map_err(failed)?;
+        let next = next(&mut conn).await.map_err(failed)?;
         let (queue, waiting) = Queue::new(next);
+        // What cannot be written now is tried again: conversations do not wait for it.
+        let paused = match recover(&mut conn, next).await {
+            Ok(()) => None,
+            Err(error) => {
+                tracing::warn!(%error, "traffic is not recorded until its file can be written");
+                Some(reason(&error))
+            }
+        };
+        queue.pause(paused);
         let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
         let readers = open::readers(&path);
         let writer = Writer {
@@ -95,7 +105,8 @@ impl TrafficStore {
             closing: closing.clone(),
             tasks: tasks.clone(),
             preparer: None,
-            paused: None,
+            paused,
+            unrecovered: paused.map(|_| next),
             late: VecDeque::new(),
             said: Said::default(),
         };
@@ -111,6 +122,11 @@ impl TrafficStore {
             closing,
             ended,
         })))
+    }
+
+    /// Whether there is a traffic file beside the database that `url` names.
+    pub fn exists(url: &str) -> bool {
+        open::path(url).is_ok_and(|path| beside(&path).exists())
     }
 
     /// What was not recorded since the start, and why nothing is now.
@@ -152,17 +168,23 @@ async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     SqliteConnection::connect_with(&options).await
 }
 
-/// Ends what the last process left open; the number of the next exchange.
-async fn recover(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+/// Ends what the last process left open, which has lower numbers than `next`.
+async fn recover(conn: &mut SqliteConnection, next: i64) -> Result<(), sqlx::Error> {
     sqlx::query(
         "UPDATE exchanges SET ended = 'interrupted', \
          bytes_in = (SELECT COALESCE(SUM(size), 0) FROM pieces \
          WHERE exchange_id = exchanges.id AND side = 1), \
          frames_in = (SELECT COALESCE(SUM(frames), 0) FROM pieces \
-         WHERE exchange_id = exchanges.id AND side = 1) WHERE ended IS NULL",
+         WHERE exchange_id = exchanges.id AND side = 1) WHERE ended IS NULL AND id < $1",
     )
-    .execute(&mut *conn)
-    .await?;
+    .bind(next)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// The number of the next exchange.
+async fn next(conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
     // A blob outlives the exchange that used it last only in its number.
     let (next,): (i64,) = sqlx::query_as(
         "SELECT COALESCE(MAX(id), 0) + 1 FROM \

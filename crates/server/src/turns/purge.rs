@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use store::{Expired, StoreError};
+use store::{Expired, Removed, StoreError};
 
 use super::{Turns, edit::RESTORABLE};
 use crate::clock;
@@ -39,9 +39,18 @@ impl Turns {
             deleted_until: clock::before(RESTORABLE),
             api_ended_until: clock::before(self.context.settings.api_turns_kept),
         };
-        while self.context.store.purge_some(expired).await? {
+        loop {
+            match self.context.store.purge_some(expired).await? {
+                Removed::Nothing => return Ok(()),
+                Removed::Part => {}
+                Removed::Turn(turn) => {
+                    // Nobody is shown it any more, and it goes with its age.
+                    if let Err(error) = self.context.traffic.forget(&turn).await {
+                        tracing::warn!(%turn, %error, "the traffic of a turn was not removed");
+                    }
+                }
+            }
             tokio::time::sleep(STEPS_APART).await;
         }
-        Ok(())
     }
 }

@@ -10,7 +10,7 @@ use chat::{
 use serde_json::Map;
 
 use super::{Db, ana, append, call_finished, finished, following, large_catalog, new_turn, notice};
-use crate::{Expired, NewTurn};
+use crate::{Expired, NewTurn, Removed};
 
 const ALL: Expired = Expired {
     deleted_until: i64::MAX,
@@ -24,7 +24,7 @@ const NOTHING: Expired = Expired {
 /// Purges all of it; the number of steps.
 async fn purge(db: &Db, expired: Expired) -> usize {
     let mut steps = 0;
-    while db.store.purge_some(expired).await.unwrap() {
+    while db.store.purge_some(expired).await.unwrap() != Removed::Nothing {
         steps += 1;
         assert!(steps < 100, "it never ends");
     }
@@ -91,7 +91,7 @@ async fn a_deleted_conversation_goes_with_all_that_only_it_named() {
     assert_eq!(purge(&db, before).await, 0);
 
     // One step, and there is no way back.
-    assert!(db.store.purge_some(ALL).await.unwrap());
+    assert_eq!(db.store.purge_some(ALL).await.unwrap(), Removed::Part);
     let back = db.store.restore_conversation(&ana(), &gone, 0).await;
     assert_eq!(back.unwrap(), None);
     assert!(purge(&db, NOTHING).await > 2, "it was done in small steps");

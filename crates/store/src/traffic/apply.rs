@@ -122,13 +122,10 @@ async fn state(
 
 /// An end as it is stored: its word, and how it failed.
 fn end(end: Option<&ExchangeEnd>) -> (Option<&'static str>, Option<&str>) {
-    match end {
-        None => (None, None),
-        Some(ExchangeEnd::Complete) => (Some("complete"), None),
-        Some(ExchangeEnd::Dropped) => (Some("dropped"), None),
-        Some(ExchangeEnd::Failed(failure)) => (Some("failed"), Some(failure)),
-        Some(ExchangeEnd::Interrupted) => (Some("interrupted"), None),
-    }
+    (
+        end.map(ExchangeEnd::name),
+        end.and_then(ExchangeEnd::failure),
+    )
 }
 
 async fn piece(

@@ -60,6 +60,35 @@ pub enum ExchangeEnd {
     Interrupted,
 }
 
+impl ExchangeEnd {
+    /// The word in the file and in the API.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Complete => "complete",
+            Self::Dropped => "dropped",
+            Self::Failed(_) => "failed",
+            Self::Interrupted => "interrupted",
+        }
+    }
+
+    /// How it failed, if it did.
+    pub fn failure(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) => Some(why),
+            Self::Complete | Self::Dropped | Self::Interrupted => None,
+        }
+    }
+
+    pub(super) fn of_name(name: &str, failure: Option<String>) -> Self {
+        match name {
+            "complete" => Self::Complete,
+            "dropped" => Self::Dropped,
+            "failed" => Self::Failed(failure.unwrap_or_default()),
+            _ => Self::Interrupted,
+        }
+    }
+}
+
 /// An exchange at its beginning: the request's head and what caused it.
 #[derive(Clone, Debug)]
 pub struct ExchangeHead {
@@ -197,6 +226,20 @@ pub struct ExchangeRow {
     pub label: Option<String>,
 }
 
+impl ExchangeRow {
+    /// Whether it failed: it broke off, ended without an answer, or was refused. (Of those that
+    /// are open or were interrupted it cannot be said; [`TrafficTurn::errors`] counts the same.)
+    pub fn failed(&self) -> bool {
+        let refused = self.status.is_none_or(|status| status >= 400);
+        match self.end {
+            Some(ExchangeEnd::Failed(_)) => true,
+            Some(ExchangeEnd::Complete) => refused,
+            Some(ExchangeEnd::Dropped) => refused && self.status.is_some(),
+            Some(ExchangeEnd::Interrupted) | None => false,
+        }
+    }
+}
+
 /// An exchange with everything that was kept of it.
 #[derive(Clone, Debug)]
 pub struct ExchangeWhole {
@@ -259,7 +302,7 @@ pub struct TrafficTurn {
     pub ended_at: Option<i64>,
     /// Its exchanges.
     pub exchanges: u64,
-    /// Those that failed: without an answer, or with a status of 400 or more.
+    /// Those that [`failed`](ExchangeRow::failed).
     pub errors: u64,
     /// Bytes of answers.
     pub bytes_in: u64,
@@ -285,4 +328,14 @@ pub enum Paused {
     DiskFull,
     /// The file cannot be written.
     Failing,
+}
+
+impl Paused {
+    /// The word in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::DiskFull => "disk_full",
+            Self::Failing => "failing",
+        }
+    }
 }

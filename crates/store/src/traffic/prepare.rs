@@ -118,7 +118,7 @@ impl Preparer {
                     Some(new) => new.state = Some(*state),
                     None => prepared.push(Prepared::State(number, state)),
                 },
-                Entry::Purge(..) | Entry::Flush(_) => {}
+                Entry::Forget(..) | Entry::Purge(..) | Entry::Flush(_) => {}
             }
         }
         let mut whole: Vec<_> = order

@@ -5,9 +5,13 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 
+use chat::ids::TurnId;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Dropped, ExchangeHead, ExchangeState, Paused, Piece, TrafficStore, retention::Purge};
+use super::{
+    Dropped, ExchangeEnd, ExchangeHead, ExchangeState, Paused, Piece, TrafficStore,
+    retention::Purge,
+};
 use crate::error::StoreError;
 
 /// Bytes that may wait to be written, of all exchanges together: some seconds of a disk's work.
@@ -34,6 +38,8 @@ pub(super) enum Entry {
     Label(i64, Vec<u8>),
     /// How far it is.
     State(i64, Box<ExchangeState>),
+    /// The exchanges of this turn go.
+    Forget(TurnId, oneshot::Sender<Result<(), StoreError>>),
     /// Retention, a batch of it.
     Purge(Purge, oneshot::Sender<Result<super::Purged, StoreError>>),
     /// Answered when what came before is written.
@@ -46,10 +52,21 @@ impl Entry {
         let bytes = match self {
             Self::Piece(_, piece) => piece.bytes.len() + size_of_val(piece.arrivals.as_slice()),
             Self::Label(_, body) => body.len(),
-            Self::Begun(..) | Self::State(..) | Self::Purge(..) | Self::Flush(_) => 0,
+            Self::Begun(_, head) => head.url.len() + size(&head.request_headers),
+            Self::State(_, state) => {
+                let failure = state.end.as_ref().and_then(ExchangeEnd::failure);
+                size(&state.response_headers) + failure.map_or(0, str::len)
+            }
+            Self::Forget(..) | Self::Purge(..) | Self::Flush(_) => 0,
         };
         bytes + ENTRY_OVERHEAD
     }
+}
+
+/// Bytes of headers, about.
+fn size(headers: &[(String, String)]) -> usize {
+    let header = |(name, value): &(String, String)| name.len() + value.len();
+    size_of_val(headers) + headers.iter().map(header).sum::<usize>()
 }
 
 /// The queue, and what was dropped of it.
@@ -147,6 +164,12 @@ impl Queue {
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
+    pub(super) async fn forget(&self, turn: TurnId) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Entry::Forget(turn, reply)).await?;
+        answer.await.unwrap_or(Err(StoreError::Closed))
+    }
+
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.send(Entry::Flush(reply)).await?;
@@ -192,8 +215,15 @@ impl OpenExchange {
             .offer(Entry::Label(self.number, body), 2 * FOR_ENDS);
     }
 
-    /// Says how far the exchange is. What says that it ended is the last that is said.
-    pub fn state(&self, state: ExchangeState) {
+    /// Says how far the exchange is. What says that it ended is the last that is said. It is always
+    /// let in; when there is no room for more bytes, without what has many.
+    pub fn state(&self, mut state: ExchangeState) {
+        if self.queue.waiting.load(Ordering::Relaxed) > WAITING_BYTES {
+            state.response_headers.clear();
+            if let Some(ExchangeEnd::Failed(why)) = &mut state.end {
+                why.clear();
+            }
+        }
         let state = Entry::State(self.number, Box::new(state));
         self.queue.offer(state, 0);
     }

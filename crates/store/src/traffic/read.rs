@@ -36,7 +36,7 @@ macro_rules! select_rows {
 impl TrafficStore {
     /// The turns of a person that have exchanges, the newest first: at most `limit`, and at most
     /// [`TURNS_PAGE`], that come after `before`. (Turns are ordered by their ids, which are made
-    /// of the time.)
+    /// of the time.) What counts as an error is what [`ExchangeRow::failed`] says.
     pub async fn turns(
         &self,
         subject: &Subject,
@@ -48,7 +48,8 @@ impl TrafficStore {
              CASE WHEN COUNT(*) = COUNT(ended) \
              THEN MAX(started_at + COALESCE(ended_after, 0) / 1000) END, \
              COUNT(*), \
-             COUNT(CASE WHEN ended = 'failed' OR status >= 400 THEN 1 END), \
+             COUNT(CASE WHEN ended = 'failed' OR ended = 'complete' AND status IS NULL \
+             OR ended IN ('complete', 'dropped') AND status >= 400 THEN 1 END), \
              SUM(bytes_in), SUM(bytes_out) FROM exchanges \
              WHERE subject = $1 AND turn_id IS NOT NULL AND ($2 IS NULL OR turn_id < $2) \
              GROUP BY turn_id ORDER BY turn_id DESC LIMIT $3",
@@ -106,6 +107,27 @@ impl TrafficStore {
         Ok(rows.into_iter().map(|columns| columns.row).collect())
     }
 
+    /// A person's exchange with its headers, and as if nothing of its bodies had been kept. `None`
+    /// when they have no such exchange.
+    pub async fn exchange_head(
+        &self,
+        subject: &Subject,
+        id: &ExchangeId,
+    ) -> Result<Option<ExchangeWhole>, StoreError> {
+        let mut conn = self.0.readers.acquire().await?;
+        let Some(found) = whole(&mut conn, subject, id).await? else {
+            return Ok(None);
+        };
+        let nothing = || Stored(Vec::new()).record(found.bodies, u64::MAX);
+        Ok(Some(ExchangeWhole {
+            request: nothing()?,
+            response: nothing()?,
+            request_headers: headers(&found.request_headers)?,
+            response_headers: headers(&found.response_headers)?,
+            row: found.columns.row,
+        }))
+    }
+
     /// A person's exchange with its headers and bodies. `None` when they have no such exchange.
     pub async fn exchange(
         &self,
@@ -113,14 +135,7 @@ impl TrafficStore {
         id: &ExchangeId,
     ) -> Result<Option<ExchangeWhole>, StoreError> {
         let mut tx = self.0.readers.begin().await?;
-        let found: Option<WholeColumns> = sqlx::query_as(select_rows!(
-            ", e.with_bodies, e.request_headers, e.response_headers",
-            "WHERE e.subject = $1 AND e.key = $2"
-        ))
-        .bind(subject.as_str())
-        .bind(id.as_str())
-        .fetch_optional(&mut *tx)
-        .await?;
+        let found = whole(&mut tx, subject, id).await?;
         let Some(found) = found else { return Ok(None) };
         let WholeColumns {
             columns: Columns { id, row },
@@ -152,6 +167,21 @@ impl TrafficStore {
     }
 }
 
+async fn whole(
+    conn: &mut SqliteConnection,
+    subject: &Subject,
+    id: &ExchangeId,
+) -> Result<Option<WholeColumns>, sqlx::Error> {
+    sqlx::query_as(select_rows!(
+        ", e.with_bodies, e.request_headers, e.response_headers",
+        "WHERE e.subject = $1 AND e.key = $2"
+    ))
+    .bind(subject.as_str())
+    .bind(id.as_str())
+    .fetch_optional(conn)
+    .await
+}
+
 type TurnColumns = (String, i64, Option<i64>, i64, i64, i64, i64);
 
 /// An exchange's row, and its number in the file.
@@ -166,13 +196,8 @@ impl FromRow<'_, SqliteRow> for Columns {
         let text = |name: &str| from.try_get::<Option<String>, _>(name);
         let small = |number: Option<i64>| number.and_then(|n| u32::try_from(n).ok());
         let peer: String = from.try_get("peer")?;
-        let end = match text("ended")?.as_deref() {
-            None => None,
-            Some("complete") => Some(ExchangeEnd::Complete),
-            Some("dropped") => Some(ExchangeEnd::Dropped),
-            Some("failed") => Some(ExchangeEnd::Failed(text("failure")?.unwrap_or_default())),
-            Some(_) => Some(ExchangeEnd::Interrupted),
-        };
+        let failure = text("failure")?;
+        let end = text("ended")?.map(|name| ExchangeEnd::of_name(&name, failure));
         let row = ExchangeRow {
             id: ExchangeId(from.try_get("key")?),
             turn: text("turn_id")?.map(TurnId),

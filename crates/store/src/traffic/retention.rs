@@ -1,5 +1,6 @@
 //! Retention: the oldest exchanges go, in small batches between which others write.
 
+use chat::ids::TurnId;
 use sqlx::{Connection, SqliteConnection};
 
 use super::TrafficStore;
@@ -30,6 +31,11 @@ pub struct Purged {
 }
 
 impl TrafficStore {
+    /// Takes away the exchanges of a turn that is gone for good.
+    pub async fn forget(&self, turn: &TurnId) -> Result<(), StoreError> {
+        self.0.queue.forget(turn.clone()).await
+    }
+
     /// Takes away the exchanges that began before `before` (milliseconds since 1970), and then the
     /// oldest until the file uses no more than `max_bytes`, and gives the room back to the disk.
     pub async fn purge(&self, before: i64, max_bytes: u64) -> Result<Purged, StoreError> {
@@ -43,6 +49,20 @@ impl TrafficStore {
             }
         }
     }
+}
+
+/// Takes away the exchanges of a turn. The parts of their bodies that others may have too
+/// stay, without a name, until they are too old.
+pub(super) async fn forget(conn: &mut SqliteConnection, turn: &TurnId) -> Result<(), sqlx::Error> {
+    let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
+    for sql in [
+        "DELETE FROM pieces WHERE exchange_id IN (SELECT id FROM exchanges WHERE turn_id = $1)",
+        "DELETE FROM exchanges WHERE turn_id = $1",
+    ] {
+        let removing = sqlx::query(sql).bind(turn.as_str());
+        removing.execute(&mut *tx).await?;
+    }
+    tx.commit().await
 }
 
 pub(super) async fn batch(

@@ -4,7 +4,7 @@ use chat::ids::{CallId, RoundId, Subject, TurnId};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
-use super::*;
+use super::{queue::Entry, *};
 
 /// A directory with a traffic file.
 struct File {
@@ -330,6 +330,86 @@ async fn no_more_is_taken_away_than_is_too_much() {
 }
 
 #[tokio::test]
+async fn a_turn_can_be_forgotten_and_others_keep_their_bodies() {
+    let file = File::new();
+    let store = file.open().await;
+    let shared = noise(1, 5_000);
+    for (id, turn) in [("a", "kept"), ("b", "gone"), ("c", "gone")] {
+        let exchange = store.begin(head(id, Some(turn))).unwrap();
+        exchange.piece(request(shared.as_bytes()));
+        exchange.state(ended(5_000, 0));
+    }
+    store.forget(&TurnId::from("gone")).await.unwrap();
+    let turns = store.turns(&ana(), None, 10).await.unwrap();
+    assert_eq!(turns.len(), 1);
+    let whole = async |id: &str| store.exchange(&ana(), &ExchangeId(id.to_owned())).await;
+    assert!(whole("b").await.unwrap().is_none());
+    let kept = whole("a").await.unwrap().unwrap();
+    assert_eq!(kept.request.bytes, shared.as_bytes());
+    store.close().await;
+}
+
+#[tokio::test]
+async fn errors_are_counted_as_a_row_says_it_failed() {
+    let file = File::new();
+    let store = file.open().await;
+    let turn = TurnId::from("turn");
+    let ends = [
+        None,
+        Some(ExchangeEnd::Complete),
+        Some(ExchangeEnd::Dropped),
+        Some(ExchangeEnd::Failed("broke".to_owned())),
+        Some(ExchangeEnd::Interrupted),
+    ];
+    for (number, end) in ends.iter().enumerate() {
+        for status in [None, Some(200), Some(502)] {
+            let id = format!("{number} {status:?}");
+            let exchange = store.begin(head(&id, Some("turn"))).unwrap();
+            exchange.state(ExchangeState {
+                status,
+                end: end.clone(),
+                ..ended(0, 0)
+            });
+        }
+    }
+    store.flush().await.unwrap();
+    let rows = store.exchanges(&ana(), Some(&turn), 100).await.unwrap();
+    let failed = rows.iter().filter(|row| row.failed()).count();
+    assert_eq!((rows.len(), failed), (15, 6));
+    let turns = store.turns(&ana(), None, 10).await.unwrap();
+    assert_eq!(turns[0].errors, failed as u64);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_written_at_the_start_is_tried_again() {
+    let file = File::new();
+    let store = file.open().await;
+    store.begin(head("open", None)).unwrap();
+    store.flush().await.unwrap();
+    let mut conn = connect_writer(&file.path()).await.unwrap();
+    let break_it = "CREATE TRIGGER broken BEFORE UPDATE ON exchanges \
+                    BEGIN SELECT RAISE(ABORT, 'broken'); END";
+    sqlx::query(break_it).execute(&mut conn).await.unwrap();
+    // A kill: nobody closes anything.
+    let again = file.open().await;
+    assert_eq!(again.dropped().paused, Some(Paused::Failing));
+    assert!(again.begin(head("refused", None)).is_none());
+    let mend = sqlx::query("DROP TRIGGER broken").execute(&mut conn);
+    mend.await.unwrap();
+    conn.close().await.unwrap();
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while again.dropped().paused.is_some() {
+        assert!(std::time::Instant::now() < until, "it does not go on");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let rows = again.exchanges(&ana(), None, 10).await.unwrap();
+    assert_eq!(rows[0].end, Some(ExchangeEnd::Interrupted));
+    again.close().await;
+    store.close().await;
+}
+
+#[tokio::test]
 async fn under_pressure_bodies_are_dropped_first_and_everything_is_counted() {
     let file = File::new();
     let store = file.open().await;
@@ -355,9 +435,15 @@ async fn under_pressure_bodies_are_dropped_first_and_everything_is_counted() {
         begun.push(exchange);
     }
     assert_eq!(pressed.dropped().exchanges, 1);
-    // What has begun can still end.
+    // What has begun can still end, and headers count as bodies do.
     let before = waiting.len();
-    first.state(ended(0, 0));
+    let heavy = ExchangeState {
+        response_headers: vec![("x".to_owned(), "x".repeat(1 << 20))],
+        ..ended(0, 0)
+    };
+    let weight = |entry| Entry::State(1, Box::new(entry)).weight();
+    assert!(weight(heavy.clone()) > (1 << 20) && weight(ended(0, 0)) < 2_000);
+    first.state(heavy);
     assert_eq!(waiting.len(), before + 1);
     store.close().await;
 }

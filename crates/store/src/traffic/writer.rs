@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use chat::ids::TurnId;
 use sqlx::{Connection, SqliteConnection, error::DatabaseError};
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,7 +18,7 @@ use super::{
     connect_writer,
     prepare::{Prepared, Preparer},
     queue::{Entry, Queue},
-    retention,
+    recover, retention,
 };
 use crate::{
     disk::{Room, Stopped},
@@ -54,6 +55,8 @@ pub(super) struct Writer {
     pub(super) tasks: TaskTracker,
     pub(super) preparer: Option<Preparer>,
     pub(super) paused: Option<Paused>,
+    /// Exchanges with a lower number may still be open in the file, from the last process.
+    pub(super) unrecovered: Option<i64>,
     pub(super) late: VecDeque<(i64, Box<ExchangeState>)>,
     pub(super) said: Said,
 }
@@ -94,7 +97,12 @@ impl Writer {
 
     /// Waits for others to join a group, unless somebody waits for it.
     async fn linger(&mut self, group: &mut Vec<Entry>) {
-        let awaited = |entry: &Entry| matches!(entry, Entry::Flush(_) | Entry::Purge(..));
+        let awaited = |entry: &Entry| {
+            matches!(
+                entry,
+                Entry::Flush(_) | Entry::Purge(..) | Entry::Forget(..)
+            )
+        };
         if group.len() == GROUP || group.iter().any(awaited) {
             return;
         }
@@ -111,10 +119,12 @@ impl Writer {
     async fn write(&mut self, group: Vec<Entry>) {
         let weight: usize = group.iter().map(Entry::weight).sum();
         let (mut traffic, mut flushes, mut purges) = (Vec::new(), Vec::new(), Vec::new());
+        let mut forgotten = Vec::new();
         for entry in group {
             match entry {
                 Entry::Flush(reply) => flushes.push(reply),
                 Entry::Purge(purge, reply) => purges.push((purge, reply)),
+                Entry::Forget(turn, reply) => forgotten.push((turn, reply)),
                 Entry::Begun(..) | Entry::Piece(..) | Entry::Label(..) | Entry::State(..) => {
                     traffic.push(entry);
                 }
@@ -127,6 +137,10 @@ impl Writer {
             self.give_up(traffic);
         }
         self.queue.written(weight);
+        for (turn, reply) in forgotten {
+            let done = self.forget(&turn).await;
+            reply.send(done).ok();
+        }
         for (purge, reply) in purges {
             let done = self.purge(&purge).await;
             // A caller that no longer waits needs no answer.
@@ -181,7 +195,17 @@ impl Writer {
 
     async fn commit(&mut self, prepared: &[Prepared]) -> Result<Stored, sqlx::Error> {
         let mut conn = self.connection().await?;
-        let stored = apply::group(&mut conn, prepared).await;
+        let recovered = match self.unrecovered {
+            Some(next) => recover(&mut conn, next).await,
+            None => Ok(()),
+        };
+        let stored = match recovered {
+            Ok(()) => apply::group(&mut conn, prepared).await,
+            Err(error) => Err(error),
+        };
+        if stored.is_ok() {
+            self.unrecovered = None;
+        }
         self.keep(conn, stored).await
     }
 
@@ -192,6 +216,12 @@ impl Writer {
             preparer.forget();
         }
         Ok(self.keep(conn, purged).await?)
+    }
+
+    async fn forget(&mut self, turn: &TurnId) -> Result<(), StoreError> {
+        let mut conn = self.connection().await?;
+        let gone = retention::forget(&mut conn, turn).await;
+        Ok(self.keep(conn, gone).await?)
     }
 
     async fn connection(&mut self) -> Result<SqliteConnection, sqlx::Error> {
@@ -223,7 +253,7 @@ impl Writer {
                 Entry::Begun(..) => self.queue.lost_exchange(),
                 Entry::Piece(..) => self.queue.lost_piece(),
                 Entry::State(number, state) => self.write_later(number, state),
-                Entry::Label(..) | Entry::Purge(..) | Entry::Flush(_) => {}
+                Entry::Label(..) | Entry::Forget(..) | Entry::Purge(..) | Entry::Flush(_) => {}
             }
         }
     }
@@ -284,7 +314,8 @@ impl Writer {
     }
 }
 
-fn reason(error: &sqlx::Error) -> Paused {
+/// Why nothing is recorded after this error.
+pub(super) fn reason(error: &sqlx::Error) -> Paused {
     let code = error.as_database_error().and_then(DatabaseError::code);
     if code.as_deref() == Some(FULL) {
         Paused::DiskFull
