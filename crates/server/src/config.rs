@@ -15,6 +15,7 @@ use url::Url;
 pub use reach::{Reach, logins_directory};
 use reader::{Reader, http_url, invalid};
 pub use servers::ConfiguredServer;
+pub(crate) use servers::TELL_APART;
 pub use source::{Layered, Source, unknown_in_environment};
 pub use traffic::{TrafficMode, TrafficSettings};
 

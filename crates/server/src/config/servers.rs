@@ -12,6 +12,9 @@ use super::{
 /// Bytes of a server's name: it stands in the names of functions, which are short.
 const NAME_BYTES: usize = 64;
 
+/// Stands behind the name of one that Pomerium has a server of the same name for.
+pub(crate) const TELL_APART: &str = " (config)";
+
 const LIST: &str = "TOOLGATE_MCP_SERVERS";
 
 /// A server from the configuration.

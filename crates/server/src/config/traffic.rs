@@ -4,10 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use serde::Deserialize;
 
-use super::{ConfigError, ConfiguredServer, Reader, invalid};
-
-/// What is added to the name of a server from the configuration when Pomerium names one like it.
-const CONFIGURED: &str = " (config)";
+use super::{ConfigError, ConfiguredServer, Reader, TELL_APART, invalid};
 
 /// How much of the traffic is recorded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -20,6 +17,17 @@ pub enum TrafficMode {
     Metadata,
     /// Nothing.
     Off,
+}
+
+impl TrafficMode {
+    /// The word in settings and in the API.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Metadata => "metadata",
+            Self::Off => "off",
+        }
+    }
 }
 
 /// What of the traffic is recorded, and how long it is kept.
@@ -54,7 +62,7 @@ pub(super) fn read(
     for server in configured {
         if let Some(mode) = server.traffic {
             servers.insert(server.name.clone(), mode);
-            servers.insert(format!("{}{CONFIGURED}", server.name), mode);
+            servers.insert(format!("{}{TELL_APART}", server.name), mode);
         }
     }
     let table = read.source.table("traffic_servers");
@@ -78,15 +86,13 @@ pub(super) fn read(
 }
 
 fn mode(key: &str, text: &str) -> Result<TrafficMode, ConfigError> {
-    match text {
-        "full" => Ok(TrafficMode::Full),
-        "metadata" => Ok(TrafficMode::Metadata),
-        "off" => Ok(TrafficMode::Off),
-        other => {
-            let problem = format!("{other:?} is none of `full`, `metadata`, `off`");
-            Err(invalid(key, problem))
-        }
-    }
+    [TrafficMode::Full, TrafficMode::Metadata, TrafficMode::Off]
+        .into_iter()
+        .find(|mode| mode.name() == text)
+        .ok_or_else(|| {
+            let problem = format!("{text:?} is none of `full`, `metadata`, `off`");
+            invalid(key, problem)
+        })
 }
 
 #[cfg(test)]

@@ -51,11 +51,14 @@ pub(super) async fn without_network(config: &Config, source: &Layered, report: &
     report.extend(plain_key(config));
     report.extend(config.servers.iter().filter_map(plain_bearer));
     let url = config.database_url.clone();
-    let records = config.traffic.mode != TrafficMode::Off;
+    let mode = config.traffic.mode;
     let looked = tokio::task::spawn_blocking(move || {
         let path = database_path(&url);
-        let traffic = records.then(|| traffic_file(&path)).flatten();
-        [Some(database(&path)), traffic, room(&path)]
+        let traffic = match mode {
+            TrafficMode::Off => None,
+            TrafficMode::Full | TrafficMode::Metadata => traffic_file(&path),
+        };
+        [Some(database(&path)), traffic, room(&path, mode)]
     });
     report.extend(looked.await.into_iter().flatten().flatten());
 }
@@ -195,16 +198,17 @@ fn traffic_file(database: &Path) -> Option<Check> {
 }
 
 /// Whether the disk of the database has room.
-fn room(database: &Path) -> Option<Check> {
+fn room(database: &Path, mode: TrafficMode) -> Option<Check> {
     let room = Room::at(database)?;
     let free = room.free / (1024 * 1024);
-    let what = if !room.for_turns() {
-        format!("disk: {free} MiB are free: no answers are begun, and traffic is not recorded")
-    } else if !room.for_traffic(Stopped::No) {
-        format!("disk: {free} MiB are free: traffic is not recorded")
-    } else {
-        return None;
+    let records = mode != TrafficMode::Off;
+    let lacks = match (room.for_turns(), room.for_traffic(Stopped::No)) {
+        (false, _) if records => "no answers are begun, and traffic is not recorded",
+        (false, _) => "no answers are begun",
+        (true, false) if records => "traffic is not recorded",
+        (true, _) => return None,
     };
+    let what = format!("disk: {free} MiB are free: {lacks}");
     let mend = "make room on the disk of TOOLGATE_DATABASE_URL";
     Some(Check::warn(Group::Settings, "settings.disk", what).mend(mend))
 }

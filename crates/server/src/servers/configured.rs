@@ -14,10 +14,10 @@ use wire::{
     pomerium::Route,
 };
 
-use crate::{config::ConfiguredServer, tokens::Session};
-
-/// Stands behind the name of one that Pomerium has a server of the same name for.
-const TELL_APART: &str = " (config)";
+use crate::{
+    config::{ConfiguredServer, TELL_APART},
+    tokens::Session,
+};
 
 /// The servers from the configuration.
 #[derive(Debug)]
