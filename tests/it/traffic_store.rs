@@ -222,6 +222,71 @@ async fn what_is_recorded_is_what_the_settings_say() {
 }
 
 #[tokio::test]
+async fn of_a_deleted_conversation_no_traffic_is_shown() {
+    let world = World::build().start().await;
+    let ana = world.ana();
+    let posted = ana.ask(SALES).await;
+    ana.wait_end(&posted.turn).await;
+    let all = exchanges(&ana, &posted.turn).await;
+    let first = all[0]["id"].as_str().unwrap();
+    let turn = &posted.turn;
+    let paths = [
+        format!("/traffic/{turn}"),
+        format!("/traffic/{turn}/{first}"),
+        format!("/api/traffic/{turn}"),
+        format!("/api/traffic/{turn}/har"),
+        format!("/api/traffic/{turn}/{first}"),
+        format!("/api/traffic/{turn}/{first}/request"),
+    ];
+    for path in &paths {
+        ana.get(path).await.expect(200);
+    }
+    let conversation = format!("/api/conversations/{}", posted.conversation);
+    ana.delete(&conversation).await.expect(204);
+    for path in &paths {
+        ana.get(path).await.expect(404);
+    }
+    let list: Value = ana.get_json("/api/traffic").await;
+    assert_eq!(list["turns"], json!([]));
+    let page = ana.get("/traffic").await.expect(200).body;
+    assert!(!page.contains(turn.as_str()), "{page}");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_was_recorded_before_it_was_switched_off_is_kept_no_longer_than_it_may() {
+    let mut world = World::build()
+        .setting("TOOLGATE_TRAFFIC_MAX_AGE", "1s")
+        .start_with_process()
+        .await;
+    let ana = world.ana();
+    let posted = ana.ask(SALES).await;
+    ana.wait_end(&posted.turn).await;
+    assert!(!exchanges(&ana, &posted.turn).await.is_empty());
+    world.toolgate().terminate().await;
+    let file = world.data().join("toolgate.toml");
+    std::fs::write(file, "traffic = \"off\"\n").unwrap();
+    sleep(Duration::from_secs(1)).await;
+    world.toolgate().start().await;
+    let path = format!("/api/traffic/{}", posted.turn);
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let body: Value = ana.get_json(&path).await;
+        if body["exchanges"] == json!([]) {
+            break;
+        }
+        assert!(Instant::now() < until, "{body:#}");
+        sleep(Duration::from_millis(50)).await;
+    }
+    let again = ana.ask(SALES).await;
+    ana.wait_end(&again.turn).await;
+    let path = format!("/api/traffic/{}", again.turn);
+    let body: Value = ana.get_json(&path).await;
+    assert_eq!(body["exchanges"], json!([]));
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn without_recording_there_is_no_file_and_the_page_says_so() {
     let world = World::build()
         .setting("TOOLGATE_TRAFFIC", "off")

@@ -5,8 +5,8 @@ mod har;
 
 use axum::{
     Json,
+    body::Body,
     extract::State,
-    http::{HeaderValue, header},
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -19,18 +19,16 @@ use store::traffic::{
 
 use crate::{
     app::{App, AppState},
-    config::TrafficMode,
+    context::Context,
     error::Problem,
     extract::{Path, Query},
     gate::Caller,
-    page::traffic::{OUTSIDE, is_of},
+    page::result::attachment,
+    traffic::{OUTSIDE, is_of, is_shown},
 };
 
 /// Turns of one answer.
 const TURNS: u32 = 100;
-
-/// Bytes of bodies in one HAR, which is made in memory: what is over it comes without its bodies.
-const HAR_BYTES: usize = 64 * 1024 * 1024;
 
 /// Which turns are wanted.
 #[derive(Debug, Default, Deserialize)]
@@ -149,14 +147,17 @@ pub(crate) async fn turns(
         .await?;
     let is_full = rows.len() == TURNS as usize;
     let last = rows.last().filter(|_| is_full);
+    let next = last.map(|row| row.turn.clone());
+    let mut turns = Vec::with_capacity(rows.len());
+    for row in rows {
+        if is_shown(&app.context.store, subject, &row.turn).await? {
+            turns.push(TurnBody::from(row));
+        }
+    }
     Ok(Json(TurnsBody {
-        next: last.map(|row| row.turn.clone()),
-        turns: rows.into_iter().map(TurnBody::from).collect(),
-        mode: match traffic.settings().mode {
-            TrafficMode::Full => "full",
-            TrafficMode::Metadata => "metadata",
-            TrafficMode::Off => "off",
-        },
+        next,
+        turns,
+        mode: traffic.settings().mode.name(),
         dropped: traffic.dropped().into(),
     }))
 }
@@ -179,9 +180,11 @@ pub(crate) async fn exchange(
     State(app): State<AppState>,
     Path((turn, id)): Path<(TurnId, String)>,
     caller: Caller,
-) -> Result<Json<WholeBody>, Problem> {
+) -> Result<Response, Problem> {
     let whole = whole(&app, &caller.person.subject, (&turn, id)).await?;
-    Ok(Json(whole.into()))
+    let Context { traffic, tasks, .. } = &*app.context;
+    let packing = traffic.pack(tasks, || Json(WholeBody::from(whole)).into_response());
+    Ok(packing.await?)
 }
 
 /// `GET /api/traffic/{turn}/{exchange}/{side}`: a body as a file, byte for byte as it was kept.
@@ -195,7 +198,7 @@ pub(crate) async fn body(
         Side::Request => (whole.request, "request.bin"),
         Side::Response => (whole.response, "response.bin"),
     };
-    Ok(file(record.bytes, "application/octet-stream", name))
+    Ok(attachment("application/octet-stream", name, record.bytes))
 }
 
 /// `GET /api/traffic/{turn}/har`: the turn's exchanges as HTTP Archive 1.2.
@@ -204,38 +207,19 @@ pub(crate) async fn har(
     Path(turn): Path<TurnId>,
     caller: Caller,
 ) -> Result<Response, Problem> {
-    let subject = &caller.person.subject;
-    let (mut entries, mut room) = (Vec::new(), HAR_BYTES);
-    for row in rows(&app, subject, &turn).await? {
-        let Some(mut whole) = app.context.traffic.exchange(subject, &row.id).await? else {
-            continue;
-        };
-        let bytes = whole.request.bytes.len() + whole.response.bytes.len();
-        if bytes > room {
-            whole.request.bytes.clear();
-            whole.response.bytes.clear();
-        } else {
-            room -= bytes;
-        }
-        entries.push(har::entry(&whole));
-    }
-    let archive = har::archive(&entries);
-    let json = serde_json::to_vec(&archive).map_err(|error| Problem::internal(&error))?;
-    Ok(file(json, "application/json", "traffic.har"))
+    let subject = caller.person.subject;
+    let rows = rows(&app, &subject, &turn).await?;
+    let archive = har::stream(app, subject, rows);
+    let body = Body::from_stream(archive);
+    Ok(attachment("application/json", "traffic.har", body))
 }
 
 async fn rows(app: &App, subject: &Subject, turn: &TurnId) -> Result<Vec<ExchangeRow>, Problem> {
     let of = Some(turn).filter(|turn| turn.as_str() != OUTSIDE);
-    let rows = app.context.traffic.exchanges(subject, of, u32::MAX).await?;
-    let known = match of {
-        Some(turn) if rows.is_empty() => {
-            app.context.store.transcript(subject, turn).await?.is_some()
-        }
-        Some(_) | None => true,
-    };
-    known
-        .then_some(rows)
-        .ok_or_else(|| Problem::not_found("turn"))
+    if !is_shown(&app.context.store, subject, turn).await? {
+        return Err(Problem::not_found("turn"));
+    }
+    Ok(app.context.traffic.exchanges(subject, of, u32::MAX).await?)
 }
 
 async fn whole(
@@ -243,6 +227,9 @@ async fn whole(
     subject: &Subject,
     (turn, id): (&TurnId, String),
 ) -> Result<ExchangeWhole, Problem> {
+    if !is_shown(&app.context.store, subject, turn).await? {
+        return Err(Problem::not_found("turn"));
+    }
     let whole = app
         .context
         .traffic
@@ -251,17 +238,6 @@ async fn whole(
     whole
         .filter(|whole| is_of(whole.row.turn.as_ref(), turn))
         .ok_or_else(|| Problem::not_found("request"))
-}
-
-/// A file to be kept, never to be opened by the browser.
-fn file(bytes: Vec<u8>, media: &'static str, name: &str) -> Response {
-    let mut response = bytes.into_response();
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
-    if let Ok(value) = format!("attachment; filename=\"{name}\"").parse() {
-        headers.insert(header::CONTENT_DISPOSITION, value);
-    }
-    response
 }
 
 impl From<TrafficTurn> for TurnBody {
@@ -283,23 +259,13 @@ impl From<Dropped> for DroppedBody {
         Self {
             exchanges: dropped.exchanges,
             pieces: dropped.pieces,
-            paused: dropped.paused.map(|paused| match paused {
-                Paused::DiskFull => "disk_full",
-                Paused::Failing => "failing",
-            }),
+            paused: dropped.paused.map(Paused::name),
         }
     }
 }
 
 impl From<ExchangeRow> for ExchangeBody {
     fn from(row: ExchangeRow) -> Self {
-        let (end, failure) = match row.end {
-            None => (None, None),
-            Some(ExchangeEnd::Complete) => (Some("complete"), None),
-            Some(ExchangeEnd::Dropped) => (Some("dropped"), None),
-            Some(ExchangeEnd::Failed(why)) => (Some("failed"), Some(why)),
-            Some(ExchangeEnd::Interrupted) => (Some("interrupted"), None),
-        };
         Self {
             id: row.id.0,
             turn: row.turn,
@@ -318,8 +284,12 @@ impl From<ExchangeRow> for ExchangeBody {
             bytes_out: row.bytes_out,
             bytes_in: row.bytes_in,
             frames_in: row.frames_in,
-            end,
-            failure,
+            end: row.end.as_ref().map(ExchangeEnd::name),
+            failure: row
+                .end
+                .as_ref()
+                .and_then(ExchangeEnd::failure)
+                .map(str::to_owned),
         }
     }
 }

@@ -34,7 +34,7 @@ use self::{
 use super::{assets, call::Arguments, problem, render, visible};
 use crate::{app::AppState, error::Problem, extract::Path, gate::Caller};
 
-pub(super) use blocks::size;
+pub(crate) use file::attachment;
 
 const CSV: &str = "text/csv; charset=utf-8; header=present";
 const SVG: &str = "image/svg+xml";

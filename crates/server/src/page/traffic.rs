@@ -16,7 +16,6 @@ mod body;
 mod curl;
 mod folded;
 mod frames;
-pub(crate) mod words;
 
 use axum::{
     extract::State,
@@ -34,12 +33,11 @@ use crate::{
     error::Problem,
     extract::{Path, Query},
     gate::Caller,
+    traffic::{OUTSIDE, is_of},
 };
 
 pub(crate) use self::list::Wanted;
-
-/// Stands for the id of a turn where an exchange has none.
-pub(crate) const OUTSIDE: &str = "outside";
+pub(crate) use super::words;
 
 /// How much of a page is wanted.
 #[derive(Debug, Default, Deserialize)]
@@ -97,6 +95,9 @@ pub(crate) async fn exchange(
         let whole = whole.filter(|whole| is_of(whole.row.turn.as_ref(), &turn));
         let whole = whole.ok_or_else(|| Problem::not_found("request"))?;
         let transcript = app.context.store.transcript(subject, &turn).await?;
+        if transcript.is_none() && turn.as_str() != OUTSIDE {
+            return Err(Problem::not_found("turn"));
+        }
         let started = transcript.and_then(|transcript| transcript.started);
         let conversation = started.and_then(|started| started.conversation);
         let tasks = app.context.tasks.clone();
@@ -150,11 +151,6 @@ pub(crate) async fn call(
         html.ok_or_else(|| Problem::not_found("call"))
     };
     answer(html.await)
-}
-
-/// Whether an exchange of `turn` stands under this name in a path.
-pub(crate) fn is_of(turn: Option<&TurnId>, name: &TurnId) -> bool {
-    turn.map_or(OUTSIDE, TurnId::as_str) == name.as_str()
 }
 
 fn answer(html: Result<String, Problem>) -> Response {

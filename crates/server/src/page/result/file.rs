@@ -99,8 +99,8 @@ impl File {
 }
 
 /// An answer that is saved as a file of this name, whatever is in it.
-pub(super) fn attachment(mime: &'static str, name: &str, bytes: Vec<u8>) -> Response {
-    let mut response = Response::new(Body::from(bytes));
+pub(crate) fn attachment(mime: &'static str, name: &str, bytes: impl Into<Body>) -> Response {
+    let mut response = Response::new(bytes.into());
     let headers: &mut HeaderMap = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(mime));
     headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);

@@ -5,7 +5,6 @@ use chat::ids::{CallId, ConversationId, Subject, TurnId};
 use store::traffic::{BodyRecord, ExchangeEnd, ExchangeRow, ExchangeWhole, Kept, Peer};
 
 use super::{
-    OUTSIDE,
     body::{Body, Formatted, Shown},
     curl::{self, Token},
     waterfall, words,
@@ -15,6 +14,7 @@ use crate::{
     clock,
     identity::Authority,
     page::{assets, render, turn::element, visible},
+    traffic::OUTSIDE,
 };
 
 /// Characters of a URL or a header's value on the page.

@@ -79,7 +79,7 @@ pub(super) async fn list(
     notices: Vec<String>,
 ) -> Result<List, StoreError> {
     let search = chat::limits::clip(wanted.search.trim().to_owned(), SEARCH_BYTES);
-    let folded = search.to_lowercase();
+    let folded = store::folded(&search);
     let mut before = wanted.before.clone();
     let (mut turns, mut looked, mut is_end) = (Vec::new(), 0, false);
     while turns.len() < TURNS && looked < LOOKED_THROUGH && !is_end {
@@ -99,7 +99,11 @@ pub(super) async fn list(
             if wanted.errors.is_some() && row.errors == 0 {
                 continue;
             }
+            // Of a turn whose conversation was deleted nothing is shown.
             let transcript = context.store.transcript(subject, &row.turn).await?;
+            if transcript.is_none() {
+                continue;
+            }
             let turn = Turn::new(row, transcript.as_ref());
             if turn.fits(&folded) {
                 turns.push(turn);
@@ -162,7 +166,7 @@ impl Turn {
 
     /// Whether what is searched for is in it.
     fn fits(&self, folded: &str) -> bool {
-        let has = |text: &str| text.to_lowercase().contains(folded);
+        let has = |text: &str| store::folded(text).contains(folded);
         folded.is_empty() || has(&self.question) || has(&self.model)
     }
 }

@@ -9,7 +9,7 @@ use chat::{
 use store::{StoreError, traffic::ExchangeRow};
 
 use super::{
-    OUTSIDE, list,
+    list,
     waterfall::{self, Axis, Row, Tick},
     words,
 };
@@ -17,6 +17,7 @@ use crate::{
     clock,
     context::Context,
     page::{assets, render, turn::element, visible},
+    traffic::OUTSIDE,
 };
 
 /// Exchanges on a page: more than a turn at its limits has.
@@ -66,8 +67,7 @@ pub(super) struct Turn {
 }
 
 impl Turn {
-    /// The turn, or without an id what was outside of turns; none when the person has no such turn
-    /// and no exchanges of it.
+    /// The turn, or without an id what was outside of turns; none when the person has no such turn.
     pub(super) async fn find(
         context: &Context,
         subject: &Subject,
@@ -85,7 +85,8 @@ impl Turn {
             Some(id) => context.store.transcript(subject, id).await?,
             None => None,
         };
-        let is_there = id.is_none() || transcript.is_some() || !rows.is_empty();
+        // Of a turn whose conversation was deleted nothing is shown.
+        let is_there = id.is_none() || transcript.is_some();
         Ok(is_there.then_some(Self {
             id,
             transcript,
@@ -143,7 +144,6 @@ impl Turn {
 
     fn facts(&self, now: i64) -> Vec<(&'static str, String)> {
         let sum = |of: fn(&ExchangeRow) -> u64| words::size(self.rows.iter().map(of).sum());
-        let failed = |row: &&ExchangeRow| waterfall::status(row).0 == "failed";
         let mut facts = Vec::new();
         if let Some(transcript) = &self.transcript {
             facts.push(("Turn", list::end(Some(transcript)).1.to_owned()));
@@ -158,7 +158,11 @@ impl Turn {
         facts.push(("Requests", self.rows.len().to_string()));
         facts.push((
             "Errors",
-            self.rows.iter().filter(failed).count().to_string(),
+            self.rows
+                .iter()
+                .filter(|row| row.failed())
+                .count()
+                .to_string(),
         ));
         facts.push(("Sent", sum(|row| row.bytes_out)));
         facts.push(("Received", sum(|row| row.bytes_in)));

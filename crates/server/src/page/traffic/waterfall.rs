@@ -5,7 +5,7 @@ use store::traffic::{ExchangeEnd, ExchangeRow, Peer};
 use url::Url;
 
 use super::words;
-use crate::page::visible;
+use crate::{page::visible, traffic::OUTSIDE};
 
 /// Words of a label, characters: a URL or a tool's name can be of any length.
 const LABEL_CHARS: usize = 120;
@@ -174,7 +174,7 @@ pub(super) fn row(
 
 /// Where an exchange is shown.
 pub(super) fn href(row: &ExchangeRow) -> String {
-    let turn = row.turn.as_ref().map_or(super::OUTSIDE, TurnId::as_str);
+    let turn = row.turn.as_ref().map_or(OUTSIDE, TurnId::as_str);
     format!("/traffic/{turn}/{}", row.id)
 }
 
