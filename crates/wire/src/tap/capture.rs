@@ -52,6 +52,9 @@ impl Capture {
     pub(super) fn sent(&mut self, body: &[u8], secrets: &[Secret]) {
         let mut bytes = body.get(..BODY_KEPT_BYTES).unwrap_or(body).to_vec();
         mask(&mut bytes, secrets);
+        if body.len() > BODY_KEPT_BYTES {
+            bytes.truncate(bytes.len() - undecided(&bytes, secrets));
+        }
         self.record.piece(Piece {
             part: Part::Request,
             start: 0,
@@ -108,9 +111,11 @@ impl Capture {
     /// Hands on what was gathered, but for what may turn out to be the start of a secret.
     fn hand_on(&mut self, rest: Rest, after: u64, secrets: &[Secret]) {
         mask(&mut self.buffer, secrets);
+        // What is cut off may have been the rest of one, too.
+        let is_cut = self.start + self.buffer.len() as u64 == BODY_KEPT_BYTES as u64;
         let held = match rest {
-            Rest::None => 0,
-            Rest::Follows => undecided(&self.buffer, secrets),
+            Rest::None if !is_cut => 0,
+            Rest::None | Rest::Follows => undecided(&self.buffer, secrets),
         };
         let ready = self.buffer.len() - held;
         if ready == 0 {
@@ -228,6 +233,30 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_is_sent_later_is_not_recorded_either() {
+        let memory = Memory(Arc::default(), Wants::Bodies);
+        let tapping = Tapping::new(Arc::new(memory.clone()));
+        let (url, headers) = ("http://127.0.0.1/".parse().unwrap(), HeaderMap::new());
+        let start = |secret: &str| {
+            let secret = SecretString::from(secret);
+            let head = RequestHead {
+                method: &Method::GET,
+                url: &url,
+                headers: &headers,
+                secret: Some(&secret),
+            };
+            tapping.start(Context::default(), head)
+        };
+        let mut standing = start("TE-0123456789");
+        let later = start("TE-9876543210");
+        standing.received(b"both: TE-0123456789 TE-9876543210");
+        standing.end(End::Complete);
+        let pieces = memory.0.lock().unwrap();
+        assert_eq!(pieces[0].bytes, b"both: [redacted]*** [redacted]***");
+        drop((pieces, later));
+    }
+
+    #[test]
     fn a_stream_is_handed_on_in_small_pieces_and_any_other_body_in_large_ones() {
         for (kind, most) in [
             (STREAM, STREAM_PIECE_BYTES),
@@ -263,6 +292,13 @@ mod tests {
             .map(|p| p.bytes.len())
             .sum();
         assert_eq!(kept, BODY_KEPT_BYTES);
+
+        let (mut recording, memory) = self::recording(Wants::Bodies, STREAM);
+        recording.received(&[vec![b'x'; BODY_KEPT_BYTES - 5], b"TE-0123456789".to_vec()].concat());
+        recording.end(End::Complete);
+        let pieces = memory.0.lock().unwrap();
+        assert!(pieces.last().unwrap().bytes.ends_with(b"xxx"));
+        drop(pieces);
 
         let (mut recording, memory) = self::recording(Wants::Bodies, STREAM);
         for _ in 0..5_000 {

@@ -66,6 +66,7 @@ impl Tapping {
             exchange,
             tap: Arc::clone(&self.tap),
             capture: record.map(|record| Box::new(Capture::new(record))),
+            own: secrets.clone(),
             secrets,
             sent: Arc::clone(&self.secrets),
             version,
@@ -81,6 +82,8 @@ pub(crate) struct Recording {
     capture: Option<Box<Capture>>,
     /// What must not be in it.
     secrets: Vec<Secret>,
+    /// Those of the start.
+    own: Vec<Secret>,
     /// All that was sent, and how much of it is in `secrets`.
     sent: Arc<Secrets>,
     version: u64,
@@ -136,7 +139,7 @@ impl Recording {
         if version != self.version {
             self.version = version;
             let subject = self.exchange.context.subject.as_ref();
-            self.sent.add_new(subject, &mut self.secrets);
+            self.secrets = self.sent.with_new(subject, &self.own);
         }
     }
 }

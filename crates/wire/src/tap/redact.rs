@@ -1,6 +1,7 @@
 //! What the tap never keeps. Redacted at capture: no later step sees a secret.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, VecDeque},
     sync::{
         Arc, Mutex, PoisonError,
@@ -128,15 +129,20 @@ impl Secrets {
             if let Some(known) = known {
                 known.last = now;
             } else {
-                if seen.len() == OF_ONE {
-                    seen.pop_front();
+                if seen.len() == OF_ONE
+                    && let Some(oldest) =
+                        (0..seen.len()).min_by_key(|at| seen.get(*at).map(|it| it.last))
+                {
+                    seen.remove(oldest);
                 }
                 let secret = Secret::new(text);
                 seen.push_back(Seen { secret, last: now });
                 self.version.fetch_add(1, Ordering::Relaxed);
             }
         }
-        seen.iter().map(|seen| seen.secret.clone()).collect()
+        let mut secrets: Vec<_> = seen.iter().map(|seen| seen.secret.clone()).collect();
+        longest_first(&mut secrets);
+        secrets
     }
 
     /// Which secrets there are: another number when there may be others.
@@ -144,18 +150,24 @@ impl Secrets {
         self.version.load(Ordering::Relaxed)
     }
 
-    /// Adds what was sent for the person since: an answer that takes long, as a standing stream
-    /// does, outlives the token it was asked for with.
-    pub(super) fn add_new(&self, subject: Option<&Subject>, known: &mut Vec<Secret>) {
+    /// What is looked for in an exchange that began with `own`, with what was sent for the person
+    /// since: an answer that takes long, as a standing stream does, outlives the token it was asked
+    /// for with.
+    pub(super) fn with_new(&self, subject: Option<&Subject>, own: &[Secret]) -> Vec<Secret> {
+        let mut all = own.to_vec();
         for secret in self.of(subject, None, &HeaderMap::new()) {
-            if !known.iter().any(|it| Arc::ptr_eq(&it.0, &secret.0)) {
-                if known.len() == 2 * OF_ONE {
-                    known.remove(0);
-                }
-                known.push(secret);
+            if !own.iter().any(|it| Arc::ptr_eq(&it.0, &secret.0)) {
+                all.push(secret);
             }
         }
+        longest_first(&mut all);
+        all
     }
+}
+
+/// One may begin with another: of the longer one nothing may be left.
+fn longest_first(secrets: &mut [Secret]) {
+    secrets.sort_by_key(|secret| Reverse(secret.bytes().len()));
 }
 
 impl Seen {
@@ -385,13 +397,25 @@ mod tests {
         let key = HeaderMap::from_iter([(AUTHORIZATION, "bearer sk-model-key".parse().unwrap())]);
         let of_model: Vec<_> = seen.of(Some(&ana), None, &key);
         let texts: Vec<_> = of_model.iter().map(Secret::bytes).collect();
-        assert_eq!(texts, [b"TE-of-ana".as_slice(), b"sk-model-key"]);
+        assert_eq!(texts, [b"sk-model-key".as_slice(), b"TE-of-ana"]);
         assert_eq!(seen.of(Some(&ben), None, &none).len(), 0);
         for number in 0..100 {
             let te = SecretString::from(format!("TE-number-{number}"));
             seen.of(Some(&ana), Some(&te), &none);
         }
         assert_eq!(seen.of(Some(&ana), None, &none).len(), OF_ONE);
+        // What is in use stays, however many others come.
+        for number in 0..100 {
+            seen.of(Some(&ana), Some(&te), &none);
+            let other = SecretString::from(format!("TE-other-{number}"));
+            seen.of(Some(&ana), Some(&other), &none);
+        }
+        let left = seen.of(Some(&ana), None, &none);
+        assert!(left.iter().any(|secret| secret.bytes() == b"TE-of-ana"));
+        let mut body = b"TE-of-ana, TE-of-ana-too".to_vec();
+        let longer = SecretString::from("TE-of-ana-too");
+        mask(&mut body, &seen.of(Some(&ana), Some(&longer), &none));
+        assert_eq!(body, b"[redacted, [redacted]***");
         // A word is not looked for everywhere.
         let short = SecretString::from("key1");
         assert_eq!(seen.of(None, Some(&short), &none).len(), 0);
