@@ -200,7 +200,7 @@ fn begins_with(bytes: &[u8], byte: u8) -> Begins {
             match begins_with_digits(rest, &hex(byte), length) {
                 // The first digits of another `25`.
                 Begins::Not if rest == b"2" => Begins::Maybe,
-                begins => begins,
+                begins @ (Begins::Is(_) | Begins::Not | Begins::Maybe) => begins,
             }
         }
         Some(_) => Begins::Not,
