@@ -8,6 +8,7 @@ mod call;
 mod catalog;
 mod client;
 mod deadline;
+mod echo;
 mod ending;
 mod era;
 mod events;
@@ -41,6 +42,7 @@ pub use self::{
     era::EraMemory,
 };
 use self::{
+    echo::Secrets,
     session::Session,
     trouble::{Kind, Trouble},
 };
@@ -177,6 +179,7 @@ impl Connection {
             lane,
             server,
             credentials,
+            secrets: Secrets::default(),
             max_request_bytes,
             tasks,
         };
@@ -244,6 +247,8 @@ struct Link {
     lane: Lane,
     server: ServerAddress,
     credentials: Arc<dyn CredentialSource>,
+    /// What the credentials were.
+    secrets: Secrets,
     max_request_bytes: usize,
     tasks: TaskTracker,
 }

@@ -94,7 +94,8 @@ pub enum CallEvent {
     Ended {
         /// How.
         outcome: Outcome,
-        /// MCP's `CallToolResult` as the server sent it; made of the error's text for a JSON-RPC
+        /// MCP's `CallToolResult` as the server sent it, but for secrets that it was sent
+        /// (`[redacted]`); made of the error's text for a JSON-RPC
         /// error; null if there was no answer.
         raw: Value,
         /// What a person is told, if it went wrong.

@@ -118,8 +118,10 @@ impl Wire {
         self.settled.cancel();
         let answer =
             answer.map_err(|error| StreamableHttpError::Client(WireError(error.to_string())))?;
+        let incoming = &answer.incoming;
+        let status = incoming.status;
         // The token's state is not judged here: a denied GET looks like a stale token.
-        if answer.status.is_success() && answer.is_type("text/event-stream") {
+        if status.is_success() && incoming.is_type("text/event-stream") {
             let stream = events(self, answer, None);
             return Ok(if standing {
                 self.watch_empty(stream)
@@ -127,7 +129,6 @@ impl Wire {
                 stream
             });
         }
-        let status = answer.status;
         if status == StatusCode::UNAUTHORIZED || status.is_server_error() {
             let message = format!("no stream ({status})");
             return Err(StreamableHttpError::Client(WireError(message)));

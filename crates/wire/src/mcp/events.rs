@@ -13,23 +13,26 @@ use sse_stream::{Sse, SseStream};
 use thiserror::Error;
 
 use super::{
+    echo::Secret,
     inbox::Slot,
     json,
     trouble::{Kind, Trouble},
-    wire::Wire,
+    wire::{Answer, Wire},
 };
-use crate::http::{HttpError, Incoming, Sent};
+use crate::http::{HttpError, Sent};
 
 /// The events of a stream; `slot` is the request that it answers. Ends with the wire.
 pub(super) fn events(
     wire: &Arc<Wire>,
-    incoming: Incoming,
+    answer: Answer,
     slot: Option<Slot>,
 ) -> BoxStream<'static, Result<Sse, SseError>> {
     let ended = wire.ended.clone().cancelled_owned();
+    let Answer { incoming, secret } = answer;
     let reader = Arc::new(Reader {
         wire: wire.clone(),
         request_id: incoming.request_id(),
+        secret,
         slot,
     });
     let (limiting, mut meter) = (reader.clone(), EventMeter::default());
@@ -55,6 +58,8 @@ struct Reader {
     wire: Arc<Wire>,
     slot: Option<Slot>,
     request_id: Option<String>,
+    /// What the request carried.
+    secret: Option<Secret>,
 }
 
 impl Reader {
@@ -99,15 +104,18 @@ impl Reader {
         else {
             return event;
         };
+        let echo = self.wire.echo(self.secret.as_ref());
         let data = match json::parse(data.as_bytes()) {
-            Ok(message) => self
-                .wire
-                .inbox
-                .receive(message, self.request_id.as_deref())
-                .map(|message| message.to_string()),
+            Ok(mut message) => {
+                echo.redact(&mut message);
+                let inbox = &self.wire.inbox;
+                let seen = inbox.receive(message, self.request_id.as_deref());
+                seen.map(|message| message.to_string())
+            }
             Err(trouble) => {
                 if self.slot.is_some() {
                     let trouble = trouble.with_request_id(self.request_id.clone());
+                    let trouble = echo.redact_trouble(trouble);
                     self.wire.report(self.slot.as_ref(), trouble);
                 }
                 None

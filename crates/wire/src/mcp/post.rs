@@ -16,13 +16,14 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
+    echo::Echo,
     events::events,
     inbox::Slot,
     json,
     trouble::{Kind, Rejection, Trouble, excerpt},
-    wire::{ACCEPT_STREAM, JSON, Message, SESSION, Wire, WireError, insert_session},
+    wire::{ACCEPT_STREAM, Answer, JSON, Message, SESSION, Wire, WireError, insert_session},
 };
-use crate::http::{Incoming, Sent};
+use crate::http::Sent;
 
 /// Bytes of a refusal that are read: it is judged, not shown.
 const REFUSAL_BYTES: usize = 64 * 1024;
@@ -69,9 +70,10 @@ impl Wire {
                 .await
                 .ok();
         }
-        let incoming = self.send_message(post, slot).await?;
-        let request_id = incoming.request_id();
-        let session = incoming
+        let answer = self.send_message(post, slot).await?;
+        let request_id = answer.incoming.request_id();
+        let session = answer
+            .incoming
             .headers
             .get(SESSION)
             .and_then(|id| id.to_str().ok());
@@ -80,8 +82,8 @@ impl Wire {
             self.mark_session();
         }
 
-        if !incoming.status.is_success() {
-            let refusal = refusal(incoming).await;
+        if !answer.incoming.status.is_success() {
+            let refusal = self.refusal(answer).await;
             let judged = refusal.judge(self.leads_to(), used_session.as_deref());
             return match refusal.rpc_error(id.as_ref()) {
                 // The server's own words say more than the status, but for these.
@@ -91,15 +93,16 @@ impl Wire {
                 _ => Err(judged),
             };
         }
-        if incoming.is_type("text/event-stream") {
+        if answer.incoming.is_type("text/event-stream") {
             if let Some(slot) = slot {
                 slot.accepted();
             }
             return Ok(StreamableHttpPostResponse::Sse(
-                events(self, incoming, slot.cloned()),
+                events(self, answer, slot.cloned()),
                 session,
             ));
         }
+        let Answer { incoming, secret } = answer;
         let status = incoming.status;
         let is_json = incoming.is_type("application/json");
         let sent = incoming.sent;
@@ -108,18 +111,22 @@ impl Wire {
             let trouble = self.trouble_in(&error, sent);
             trouble.with_request_id(request_id.clone())
         })?;
-        let bytes = body.len();
+        let (bytes, echo) = (body.len(), self.echo(secret.as_ref()));
         if !is_request || (body.is_empty() && status == StatusCode::ACCEPTED) {
             return Ok(StreamableHttpPostResponse::Accepted);
         }
         if !is_json {
             let message = format!("the answer is not MCP: {}", excerpt(&body));
-            return Err(Trouble::protocol(message).with_request_id(request_id));
+            let trouble = echo.redact_trouble(Trouble::protocol(message));
+            return Err(trouble.with_request_id(request_id));
         }
         let wire = self.clone();
         let read = move || match json::parse(&body) {
-            Ok(message) => wire.deliver(message, request_id.as_deref(), session),
-            Err(trouble) => Err(trouble.with_request_id(request_id)),
+            Ok(mut message) => {
+                echo.redact(&mut message);
+                wire.deliver(message, request_id.as_deref(), session)
+            }
+            Err(trouble) => Err(echo.redact_trouble(trouble).with_request_id(request_id)),
         };
         self.reading(bytes, read).await?
     }
@@ -148,7 +155,7 @@ impl Wire {
     }
 
     /// Sends a JSON-RPC message, once it is known to be small enough.
-    async fn send_message(&self, post: Post, slot: Option<&Slot>) -> Result<Incoming, Trouble> {
+    async fn send_message(&self, post: Post, slot: Option<&Slot>) -> Result<Answer, Trouble> {
         let body = serde_json::to_vec(&post.message)
             .map_err(|error| Trouble::protocol(format!("the request is no JSON: {error}")))?;
         let limit = self.link.max_request_bytes;
@@ -190,7 +197,7 @@ impl Wire {
         let sent = async {
             let answer = self.send_message(post, slot.as_ref()).await?;
             // Read to its end: then the connection can be used again.
-            let answer = refusal(answer).await;
+            let answer = self.refusal(answer).await;
             // The URL names the session.
             if answer.status.is_success() {
                 Ok(())
@@ -210,7 +217,7 @@ impl Wire {
     }
 
     /// Opens the stream of an HTTP+SSE session.
-    pub(super) async fn open_stream(&self) -> Result<Incoming, Trouble> {
+    pub(super) async fn open_stream(&self) -> Result<Answer, Trouble> {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, ACCEPT_STREAM);
         let url = self.link.server.url.clone();
@@ -222,15 +229,30 @@ impl Wire {
         };
         let sent = self.send(request, None).await;
         let answer = sent.map_err(|error| self.trouble_of(&error))?;
-        if answer.status.is_success() && answer.is_type("text/event-stream") {
+        let incoming = &answer.incoming;
+        if incoming.status.is_success() && incoming.is_type("text/event-stream") {
             return Ok(answer);
         }
-        let refusal = refusal(answer).await;
+        let refusal = self.refusal(answer).await;
         if refusal.status.is_success() {
-            let words = excerpt(&refusal.body);
-            return Err(Trouble::protocol(format!("the answer is not MCP: {words}")));
+            let message = format!("the answer is not MCP: {}", excerpt(&refusal.body));
+            return Err(refusal.echo.redact_trouble(Trouble::protocol(message)));
         }
         Err(refusal.judge(self.leads_to(), None))
+    }
+
+    async fn refusal(&self, answer: Answer) -> Refusal {
+        let Answer { incoming, secret } = answer;
+        let sent = incoming.sent;
+        let body = tokio::time::timeout(REFUSAL_TIMEOUT, incoming.body.whole(REFUSAL_BYTES)).await;
+        let body = body.ok().and_then(Result::ok).unwrap_or_default();
+        Refusal {
+            status: incoming.status,
+            headers: incoming.headers,
+            body,
+            sent,
+            echo: self.echo(secret.as_ref()),
+        }
     }
 }
 
@@ -271,32 +293,22 @@ struct Refusal {
     headers: HeaderMap,
     body: Bytes,
     sent: Sent,
-}
-
-async fn refusal(incoming: Incoming) -> Refusal {
-    let sent = incoming.sent;
-    let body = tokio::time::timeout(REFUSAL_TIMEOUT, incoming.body.whole(REFUSAL_BYTES)).await;
-    let body = body.ok().and_then(Result::ok).unwrap_or_default();
-    Refusal {
-        status: incoming.status,
-        headers: incoming.headers,
-        body,
-        sent,
-    }
+    /// What must not be handed on of it.
+    echo: Echo,
 }
 
 impl Refusal {
     fn judge(&self, led_to: Layer, session: Option<&str>) -> Trouble {
         let (status, headers, body) = (self.status, &self.headers, &self.body);
-        Rejection {
+        let rejection = Rejection {
             status,
             headers,
             body,
             in_session: session.is_some(),
             sent: self.sent,
             led_to,
-        }
-        .judge()
+        };
+        self.echo.redact_trouble(rejection.judge())
     }
 
     /// The JSON-RPC error it carries, as an answer to the request `id`: middleware cannot always
@@ -304,6 +316,7 @@ impl Refusal {
     fn rpc_error(&self, id: Option<&Value>) -> Option<Value> {
         let mut message: Value = serde_json::from_slice(&self.body).ok()?;
         message.get("error")?.get("code")?.as_i64()?;
+        self.echo.redact(&mut message);
         message
             .as_object_mut()?
             .insert("id".to_owned(), id?.clone());

@@ -3,6 +3,7 @@
 
 mod calls;
 mod connecting;
+mod echo;
 mod pomerium;
 mod real;
 

@@ -15,6 +15,7 @@ use url::Url;
 
 use super::{
     Link,
+    echo::{Echo, Secret},
     inbox::{Inbox, Purpose, Reply, Slot},
     trouble::{Kind, Trouble},
 };
@@ -137,11 +138,11 @@ impl Wire {
         &self,
         message: Message,
         slot: Option<&Slot>,
-    ) -> Result<Incoming, HttpError> {
+    ) -> Result<Answer, HttpError> {
         let credential = self.link.credentials.credential();
         let sent = self.send_once(message.clone(), slot, credential.clone());
         let answer = sent.await?;
-        if answer.status != StatusCode::UNAUTHORIZED {
+        if answer.incoming.status != StatusCode::UNAUTHORIZED {
             return Ok(answer);
         }
         let newer = self.link.credentials.credential();
@@ -156,8 +157,9 @@ impl Wire {
         message: Message,
         slot: Option<&Slot>,
         credential: Credential,
-    ) -> Result<Incoming, HttpError> {
+    ) -> Result<Answer, HttpError> {
         let link = &self.link;
+        let secret = link.secrets.learn(&credential);
         let outgoing = Outgoing {
             method: message.method,
             url: message.url,
@@ -171,8 +173,20 @@ impl Wire {
         }
         tokio::select! {
             () = self.ended.cancelled() => Err(HttpError::Shutdown),
-            answer = link.http.send(&link.lane, outgoing) => answer,
+            answer = link.http.send(&link.lane, outgoing) => {
+                let mut incoming = answer?;
+                self.echo(secret.as_ref()).redact_headers(&mut incoming.headers);
+                Ok(Answer { incoming, secret })
+            }
         }
+    }
+
+    /// What must not be handed on of an answer to a request that carried `secret`. A stream may
+    /// bring newer ones too.
+    pub(super) fn echo(&self, secret: Option<&Secret>) -> Echo {
+        let link = &self.link;
+        link.secrets.learn(&link.credentials.credential());
+        link.secrets.echo(secret)
     }
 
     /// Reads `bytes` of an answer; where that takes long, aside.
@@ -207,6 +221,13 @@ impl Wire {
         }
         context
     }
+}
+
+/// An HTTP answer of the server.
+pub(super) struct Answer {
+    pub(super) incoming: Incoming,
+    /// What the request carried.
+    pub(super) secret: Option<Secret>,
 }
 
 /// An HTTP request to the server, without credentials.
