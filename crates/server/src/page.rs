@@ -23,6 +23,7 @@ mod foot;
 mod round;
 mod turn;
 mod waited;
+pub(crate) mod words;
 
 mod greeting;
 mod models;

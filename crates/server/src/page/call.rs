@@ -17,10 +17,8 @@ use chat::{
 use self::{arguments::glance, failed::failure, status::Status};
 use super::{
     render,
-    result::size,
-    round::seconds,
     sidebar::{self, Connect},
-    visible, waited,
+    visible, waited, words,
 };
 use crate::servers::Known;
 
@@ -58,7 +56,7 @@ struct Card<'a> {
     waits: Option<Waits>,
     question: Option<QuestionId>,
     denied_because: Option<String>,
-    told: Option<Told<'a>>,
+    told: Option<Told>,
     failure: Option<Failure>,
     has_result: bool,
     /// The details begin open.
@@ -69,8 +67,8 @@ struct Card<'a> {
 }
 
 /// What the model was shown of a finished call.
-struct Told<'a> {
-    shown: &'a str,
+struct Told {
+    shown: String,
     steps: Vec<String>,
 }
 
@@ -128,12 +126,12 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, servers: &[Known]) 
         status: status::status(item.state),
         came: status::came(&item.facts).filter(|_| is_ok(item.state)),
         waited: waited::words(item.waited_ms),
-        duration: ran.map(|(from, to)| duration(u64::try_from(to - from).unwrap_or_default())),
+        duration: ran.map(|(from, to)| words::millis(u64::try_from(to - from).unwrap_or_default())),
         progress: progress(id, item.state, item.progress.as_ref()),
         question,
         denied_because: denied_because(item.answer.as_ref()),
         told: finished.then(|| Told {
-            shown: &item.shown,
+            shown: visible(&item.shown),
             steps: item.steps.iter().map(step).collect(),
         }),
         failure: failure(item),
@@ -247,15 +245,6 @@ fn has_result(state: CallState) -> bool {
     )
 }
 
-/// How long a call took.
-fn duration(ms: u64) -> String {
-    match ms {
-        0..1000 => format!("{ms} ms"),
-        1000..120_000 => format!("{} s", seconds(ms)),
-        _ => format!("{} min", ms / 60_000),
-    }
-}
-
 fn denied_because(answer: Option<&Answer>) -> Option<String> {
     match answer {
         Some(Answer::Deny { reason }) if !reason.trim().is_empty() => Some(reason.clone()),
@@ -263,7 +252,8 @@ fn denied_because(answer: Option<&Answer>) -> Option<String> {
     }
 }
 
-fn step(step: &ShapeStep) -> String {
+/// What was done to a result before the model was shown it.
+pub(super) fn step(step: &ShapeStep) -> String {
     match step {
         ShapeStep::Structured => {
             "The model was shown the structured content as JSON, without text that only repeats it."
@@ -273,7 +263,7 @@ fn step(step: &ShapeStep) -> String {
             format!(
                 "{}, {}, was not shown to the model.",
                 visible(mime),
-                size(*bytes)
+                words::size(*bytes as u64)
             )
         }
         ShapeStep::Truncated { from, to } => {

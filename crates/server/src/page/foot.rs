@@ -10,7 +10,7 @@ use chat::{
     transcript::{CallState, End, Item, RoundState, Transcript},
 };
 
-use super::{render, round::duration, visible, waited};
+use super::{render, visible, waited, words};
 
 /// What a call that waits for an account does not say itself.
 const GOES_ON: &str = "It goes on by itself once your account is connected";
@@ -138,14 +138,17 @@ impl Told {
         Self {
             end: end.end,
             is_cut: rounds().next_back().is_some_and(|last| last.state == CUT),
-            failure: end.failure.clone(),
+            failure: end.failure.clone().map(|failure| Failure {
+                message: visible(&failure.message),
+                ..failure
+            }),
             model: visible(model.unwrap_or_default()),
             tokens: usage.map(|usage| Tokens {
                 prompt: grouped(usage.prompt_tokens),
                 completion: grouped(usage.completion_tokens),
             }),
             waited: waited::words(waited::in_all(transcript)),
-            took: duration(u64::try_from(took).unwrap_or_default()),
+            took: words::millis(u64::try_from(took).unwrap_or_default()),
             has_text: rounds().any(|round| !round.text.is_empty()),
         }
     }

@@ -7,7 +7,7 @@ use chat::{
     transcript::{RoundItem, RoundState},
 };
 
-use super::render;
+use super::{render, words};
 
 /// A whole round.
 #[derive(Template)]
@@ -64,7 +64,7 @@ pub(super) fn reasoned_words(round: &RoundItem) -> String {
         .zip(round.reasoning_at)
         .map(|(done, began)| done.saturating_sub(began));
     match took.and_then(|took| u64::try_from(took).ok()) {
-        Some(ms) => format!("Reasoned for {}", duration(ms)),
+        Some(ms) => format!("Reasoned for {}", words::millis(ms)),
         None => "Reasoned".to_owned(),
     }
 }
@@ -90,42 +90,10 @@ pub(super) fn note(id: &str, state: &RoundState, text: &str) -> String {
 }
 
 /// Milliseconds as seconds, with one decimal under ten.
-pub(super) fn seconds(ms: u64) -> String {
+fn seconds(ms: u64) -> String {
     if ms < 10_000 {
         format!("{}.{}", ms / 1000, ms % 1000 / 100)
     } else {
         (ms / 1000).to_string()
-    }
-}
-
-/// Milliseconds as people say them: `430 ms`, `2.1 s`, `12 s`, `3 min 20 s`.
-pub(super) fn duration(ms: u64) -> String {
-    match ms {
-        0..1000 => format!("{ms} ms"),
-        1000..60_000 => format!("{} s", seconds(ms)),
-        _ => match (ms / 60_000, ms % 60_000 / 1000) {
-            (minutes, 0) => format!("{minutes} min"),
-            (minutes, seconds) => format!("{minutes} min {seconds} s"),
-        },
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_read_as_people_say_them() {
-        let said = [0, 430, 1000, 2_149, 12_900, 60_000, 200_400].map(duration);
-        let expected = [
-            "0 ms",
-            "430 ms",
-            "1.0 s",
-            "2.1 s",
-            "12 s",
-            "1 min",
-            "3 min 20 s",
-        ];
-        assert_eq!(said, expected);
     }
 }

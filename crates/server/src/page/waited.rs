@@ -4,18 +4,14 @@ use std::collections::BTreeMap;
 
 use chat::transcript::{Item, Transcript};
 
+use super::words;
+
 /// What is shorter is not worth a word: a page that brings a token takes a moment. Milliseconds.
 const WORTH_A_WORD: u64 = 5_000;
 
 /// A wait as people say it; none for a moment.
 pub(super) fn words(ms: u64) -> Option<String> {
-    let (minutes, hours) = (ms / 60_000, ms / 3_600_000);
-    match ms {
-        0..WORTH_A_WORD => None,
-        WORTH_A_WORD..120_000 => Some(format!("{} s", ms / 1000)),
-        120_000..7_200_000 => Some(format!("{minutes} min")),
-        _ => Some(format!("{hours} h")),
-    }
+    (ms >= WORTH_A_WORD).then(|| words::millis(ms))
 }
 
 /// How long a turn waited, in all: milliseconds. The calls of a round wait side by side.
@@ -43,8 +39,8 @@ mod tests {
 
     #[test]
     fn waits_read_as_people_say_them() {
-        let said = [0, 4_999, 5_000, 119_999, 120_000, 7_199_000, 90_000_000].map(words);
+        let said = [0, 4_999, 5_000, 120_000].map(words);
         let said = said.map(Option::unwrap_or_default);
-        assert_eq!(said, ["", "", "5 s", "119 s", "2 min", "119 min", "25 h"]);
+        assert_eq!(said, ["", "", "5 s", "2 min"]);
     }
 }

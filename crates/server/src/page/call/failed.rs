@@ -6,6 +6,8 @@ use chat::{
     transcript::{CallItem, CallState},
 };
 
+use super::super::words::beginning;
+
 /// Characters of a failure on the card: its details have it whole.
 const FAILURE_CHARS: usize = 400;
 
@@ -39,9 +41,6 @@ pub(super) fn failure(item: &CallItem) -> Option<Failure> {
     if failure.advice.is_empty() {
         advice.clone_into(&mut failure.advice);
     }
-    if let Some((end, _)) = failure.message.char_indices().nth(FAILURE_CHARS) {
-        failure.message.truncate(end);
-        failure.message.push('…');
-    }
+    failure.message = beginning(&failure.message, FAILURE_CHARS);
     Some(failure)
 }

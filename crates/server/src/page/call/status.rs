@@ -2,7 +2,7 @@
 
 use chat::{event::ParkReason, outcome::Outcome, shape::facts::Facts, transcript::CallState};
 
-use super::super::{result::size, visible};
+use super::super::{visible, words};
 
 /// How a call stands, in a word.
 #[derive(Clone, Copy)]
@@ -71,7 +71,7 @@ pub(super) fn came(facts: &Facts) -> Option<String> {
     }
     if parts.is_empty() && facts.text_bytes > 0 {
         parts.push(if facts.words.is_empty() {
-            format!("{} of text", size(facts.text_bytes))
+            format!("{} of text", words::size(facts.text_bytes as u64))
         } else {
             visible(&facts.words)
         });
@@ -87,8 +87,7 @@ pub(in super::super) fn table_size(rows: usize, columns: usize) -> String {
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {
-    let word = if count == 1 { one } else { many };
-    format!("{count} {word}")
+    words::count(count as u64, one, many)
 }
 
 #[cfg(test)]
@@ -112,7 +111,7 @@ mod tests {
             text_bytes: 3_142,
             ..Facts::default()
         };
-        assert_eq!(came(&text).as_deref(), Some("3.1 kB of text"));
+        assert_eq!(came(&text).as_deref(), Some("3 KiB of text"));
         let words = Facts {
             words: "Noted\u{202e}".to_owned(),
             text_bytes: 8,

@@ -366,9 +366,9 @@ fn what_would_turn_text_around_is_spelled_out_in_answers_too() {
     stage.logged(started());
     stage.logged(round_started(1));
     let mut offset = 0;
-    for c in text.chars() {
-        stage.text(1, offset, &c.to_string());
-        offset += c.len_utf8();
+    for piece in text.split_inclusive('\u{202e}') {
+        stage.text(1, offset, piece);
+        offset += piece.len();
         stage.look_later();
     }
     let open = stage.page.html_without_code_ids();
@@ -404,14 +404,14 @@ fn an_answer_tells_what_was_counted_and_how_long_it_took() {
     }
     stage.logged(turn_finished(TurnEnd::Answered));
     let html = stage.history();
-    let facts = "<bdi>scripted</bdi> · 1,200 tokens in, 14 out · 7.0 s<";
+    let facts = "<bdi>scripted</bdi> · 1,200 tokens in, 14 out · 7 s<";
     assert!(html.contains(facts), "{html}");
     assert!(html.contains("copy-answer"), "{html}");
 
     let mut stage = Stage::new();
     stage.logged(started());
     stage.logged(turn_finished(TurnEnd::Answered));
-    assert!(stage.history().contains("<bdi>scripted</bdi> · 1.0 s<"));
+    assert!(stage.history().contains("<bdi>scripted</bdi> · 1 s<"));
 }
 
 #[test]

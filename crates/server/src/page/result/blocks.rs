@@ -5,10 +5,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    super::visible,
+    super::{
+        visible,
+        words::{self, beginning},
+    },
     asked::Of,
     file::{self, Shown},
-    rows::shorten,
 };
 
 /// Content blocks that are shown: all of them are in the JSON.
@@ -90,7 +92,7 @@ pub(super) fn blocks(of: Of<'_>, raw: &Value, tables: &[Table<'_>]) -> (Vec<Bloc
             "resource" => resource(of, number, block.get("resource").unwrap_or(&Value::Null)),
             "resource_link" => link(block),
             kind => Block::Odd {
-                kind: shorten(kind, LINE_CHARS),
+                kind: beginning(kind, LINE_CHARS),
             },
         });
     }
@@ -99,7 +101,7 @@ pub(super) fn blocks(of: Of<'_>, raw: &Value, tables: &[Table<'_>]) -> (Vec<Bloc
 
 fn text(of: Of<'_>, number: usize, text: &str) -> Text {
     Text {
-        shown: shorten(text, TEXT_CHARS),
+        shown: beginning(text, TEXT_CHARS),
         size: size(text.len()),
         is_repeated: false,
         whole: is_long(text).then(|| of.file(number)),
@@ -124,7 +126,7 @@ fn media(of: Of<'_>, number: usize, block: &Value, images: &mut usize) -> Block 
             link,
             name: if is_image { "Image" } else { "Sound" }.to_owned(),
             uri: String::new(),
-            kind: shorten(string(block, "mimeType"), LINE_CHARS),
+            kind: beginning(string(block, "mimeType"), LINE_CHARS),
             size,
             text: None,
         }),
@@ -148,10 +150,10 @@ fn resource(of: Of<'_>, number: usize, resource: &Value) -> Block {
     Block::File(Download {
         link: of.file(number),
         name: visible(&file::name(uri).unwrap_or_else(|| "Embedded resource".to_owned())),
-        uri: shorten(uri, LINE_CHARS),
-        kind: shorten(string(resource, "mimeType"), LINE_CHARS),
+        uri: beginning(uri, LINE_CHARS),
+        kind: beginning(string(resource, "mimeType"), LINE_CHARS),
         size: size(bytes),
-        text: text.map(|text| shorten(text, TEXT_CHARS)),
+        text: text.map(|text| beginning(text, TEXT_CHARS)),
     })
 }
 
@@ -162,10 +164,10 @@ fn link(block: &Value) -> Block {
     let named = if named.is_empty() { uri } else { named };
     let bytes = block.get("size").and_then(Value::as_u64);
     Block::Link(Link {
-        name: shorten(named, LINE_CHARS),
-        description: shorten(string(block, "description"), LINE_CHARS),
-        uri: shorten(uri, LINE_CHARS),
-        kind: shorten(string(block, "mimeType"), LINE_CHARS),
+        name: beginning(named, LINE_CHARS),
+        description: beginning(string(block, "description"), LINE_CHARS),
+        uri: beginning(uri, LINE_CHARS),
+        kind: beginning(string(block, "mimeType"), LINE_CHARS),
         size: bytes.map_or(String::new(), |bytes| {
             size(usize::try_from(bytes).unwrap_or(usize::MAX))
         }),
@@ -189,14 +191,8 @@ fn string<'a>(holder: &'a Value, field: &str) -> &'a str {
     field.unwrap_or_default()
 }
 
-/// A number of bytes for people, in decimal units.
-pub(in super::super) fn size(bytes: usize) -> String {
-    match bytes {
-        1 => "1 byte".to_owned(),
-        0..1_000 => format!("{bytes} bytes"),
-        1_000..1_000_000 => format!("{}.{} kB", bytes / 1_000, bytes % 1_000 / 100),
-        _ => format!("{}.{} MB", bytes / 1_000_000, bytes % 1_000_000 / 100_000),
-    }
+fn size(bytes: usize) -> String {
+    words::size(bytes as u64)
 }
 
 #[cfg(test)]
@@ -269,7 +265,7 @@ mod tests {
             text.whole.as_deref(),
             Some("/api/turns/t/calls/1/content/0")
         );
-        assert_eq!(text.size, "60.0 kB");
+        assert_eq!(text.size, "58 KiB");
         let turn = TurnId::from("t");
         let of = Of {
             turn: &turn,

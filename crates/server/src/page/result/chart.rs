@@ -4,8 +4,9 @@ mod axis;
 mod drawing;
 
 use super::{
+    super::words::beginning,
     asked::{Drawn, SERIES},
-    rows::{Kind, Rows, number, plain, shorten, when},
+    rows::{Kind, Rows, number, plain, when},
 };
 
 pub(super) use drawing::{Drawing, Place};
@@ -70,7 +71,7 @@ impl Chart {
         points.truncate(if is_date { POINTS } else { CATEGORIES });
         let label = |row: &usize| {
             let cell = rows.cell(*row, x).map(plain).unwrap_or_default();
-            shorten(&cell, LABEL_CHARS)
+            beginning(&cell, LABEL_CHARS)
         };
         Some(Self {
             x,
@@ -177,7 +178,7 @@ fn of_column(rows: &Rows<'_>, column: usize, points: &[usize]) -> Series {
     let value = |row: &usize| rows.cell(*row, column).and_then(number);
     Series {
         column,
-        name: shorten(&rows.name(column), LABEL_CHARS),
+        name: beginning(&rows.name(column), LABEL_CHARS),
         values: points.iter().map(value).collect(),
     }
 }

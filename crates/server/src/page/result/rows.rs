@@ -6,7 +6,7 @@ use chat::shape::table::Table;
 use serde_json::Value;
 
 use super::{
-    super::visible,
+    super::{visible, words::beginning},
     asked::{Direction, Sort},
     date,
 };
@@ -191,17 +191,9 @@ fn shown(value: Option<&Value>, kind: Kind) -> Cell {
         | Value::Number(_)
         | Value::String(_)
         | Value::Array(_)
-        | Value::Object(_) => shorten(&plain(value), CELL_CHARS),
+        | Value::Object(_) => beginning(&plain(value), CELL_CHARS),
     };
     Cell { text, class }
-}
-
-/// The beginning of a text, for people.
-pub(super) fn shorten(text: &str, chars: usize) -> String {
-    match text.char_indices().nth(chars) {
-        Some((end, _)) => visible(text.get(..end).unwrap_or_default()) + "…",
-        None => visible(text),
-    }
 }
 
 #[cfg(test)]

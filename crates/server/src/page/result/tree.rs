@@ -4,8 +4,8 @@ use askama::Template;
 use serde_json::Value;
 
 use super::{
+    super::words::beginning,
     asked::{Asked, Of},
-    rows::shorten,
 };
 
 /// Containers within each other that are sent at once.
@@ -137,7 +137,7 @@ impl<'a> Walk<'a> {
             }
             next += 1;
             let below = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
-            let key = Some(shorten(&key, KEY_CHARS));
+            let key = Some(beginning(&key, KEY_CHARS));
             self.value((key, &below), value, depth);
         }
         let (count, _) = size_of(value).unwrap_or_default();
@@ -153,7 +153,7 @@ impl<'a> Walk<'a> {
         let (kind, text) = match value {
             Value::Null => ("none", "null".to_owned()),
             Value::Bool(_) | Value::Number(_) => ("number", value.to_string()),
-            Value::String(text) => ("text", shorten(text, TEXT_CHARS)),
+            Value::String(text) => ("text", beginning(text, TEXT_CHARS)),
             Value::Array(_) | Value::Object(_) => return,
         };
         self.nodes.push(Node::Leaf { key, kind, text });

@@ -4,13 +4,12 @@ use askama::Template;
 use chat::{
     event::CallFinished,
     ids::{RoundId, TurnId},
-    shape::ShapeStep,
     transcript::{CallItem, Transcript},
 };
 use store::traffic::{ExchangeRow, Peer};
 
 use super::{body::raw, folded, waterfall, words};
-use crate::page::{assets, render, turn::element, visible};
+use crate::page::{assets, call::step, render, turn::element, visible};
 
 /// Bytes of a result that is shown folded; a larger one is downloaded.
 const FOLDED_BYTES: usize = 4 * 1024 * 1024;
@@ -113,24 +112,5 @@ impl Compared<'_> {
             links.push((card, "The call in the conversation".to_owned()));
         }
         links
-    }
-}
-
-fn step(step: &ShapeStep) -> String {
-    match step {
-        ShapeStep::Structured => {
-            "The structured content is shown as JSON; text that only repeats it is left out."
-                .to_owned()
-        }
-        ShapeStep::Omitted { mime, bytes } => format!(
-            "{} of {} was replaced by a line that names it.",
-            visible(mime),
-            words::size(*bytes as u64)
-        ),
-        ShapeStep::Truncated { from, to } => format!(
-            "The middle of the text was cut out: {} became {}.",
-            words::size(*from as u64),
-            words::size(*to as u64)
-        ),
     }
 }

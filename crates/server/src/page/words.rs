@@ -1,4 +1,6 @@
-//! Sizes, durations and moments in words.
+//! Sizes, durations, counts and moments in words, the same on every page.
+
+use super::visible;
 
 /// Bytes as people read them: `512 B`, `3.4 KiB`.
 pub(super) fn size(bytes: u64) -> String {
@@ -16,13 +18,30 @@ pub(super) fn size(bytes: u64) -> String {
     decimal(tenths, name)
 }
 
-/// Microseconds as people read them: `0.3 ms`, `28 ms`, `1.4 s`, `2 min 5 s`.
+/// Microseconds as people read them: `0.3 ms`, `28 ms`, `1.4 s`, `2 min 5 s`, `3 h 20 min`.
 pub(super) fn duration(us: u64) -> String {
     match us {
         0..100 => format!("{us} µs"),
         100..1_000_000 => decimal(us / 100, "ms"),
         1_000_000..120_000_000 => decimal(us / 100_000, "s"),
-        _ => format!("{} min {} s", us / 60_000_000, us / 1_000_000 % 60),
+        120_000_000..7_200_000_000 => two((us / 60_000_000, "min"), (us / 1_000_000 % 60, "s")),
+        _ => two((us / 3_600_000_000, "h"), (us / 60_000_000 % 60, "min")),
+    }
+}
+
+/// Milliseconds as people read them, like [`duration`].
+pub(super) fn millis(ms: u64) -> String {
+    match ms {
+        0 => "0 ms".to_owned(),
+        _ => duration(ms.saturating_mul(1000)),
+    }
+}
+
+/// The beginning of a text, cut to so many characters, with what hides in it spelled out.
+pub(super) fn beginning(text: &str, chars: usize) -> String {
+    match text.char_indices().nth(chars) {
+        Some((end, _)) => visible(text.get(..end).unwrap_or_default()) + "…",
+        None => visible(text),
     }
 }
 
@@ -49,6 +68,15 @@ pub(super) fn moment(ms: i64) -> String {
     let text = rfc3339(ms);
     let seconds = text.split('.').next().unwrap_or_default();
     format!("{} UTC", seconds.replace('T', " "))
+}
+
+/// A large unit, and a small one where that is not nothing.
+fn two((large, of_large): (u64, &str), (small, of_small): (u64, &str)) -> String {
+    if small == 0 {
+        format!("{large} {of_large}")
+    } else {
+        format!("{large} {of_large} {small} {of_small}")
+    }
 }
 
 const DAY_MS: i64 = 86_400_000;
@@ -106,6 +134,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_cut_is_cut_where_it_is_read() {
+        assert_eq!(beginning("äöü", 3), "äöü");
+        assert_eq!(beginning("äöüx", 3), "äöü…");
+        // Never in the middle of what is spelled out.
+        assert_eq!(beginning("a\u{202e}bc", 2), "a\\u202e…");
+    }
+
+    #[test]
     fn durations_have_the_unit_they_need() {
         let durations = [
             (0, "0 µs"),
@@ -114,11 +150,16 @@ mod tests {
             (999_999, "999 ms"),
             (1_400_000, "1.4 s"),
             (119_000_000, "119 s"),
+            (120_000_000, "2 min"),
             (125_000_000, "2 min 5 s"),
+            (7_199_000_000, "119 min 59 s"),
+            (90_060_000_000, "25 h 1 min"),
         ];
         for (us, words) in durations {
             assert_eq!(duration(us), words);
         }
+        assert_eq!([0, 430].map(millis), ["0 ms", "430 ms"]);
+        assert!(millis(u64::MAX).ends_with(" min"));
     }
 
     #[test]
