@@ -8,7 +8,14 @@
 mod list;
 mod sync;
 
-use std::{collections::VecDeque, convert::Infallible, future::pending, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    future::pending,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::{
     extract::{Query, State},
@@ -75,9 +82,7 @@ pub(crate) async fn events(
         app.turns.owner_here(&caller.session, conversation);
     }
     look_at_servers(&app, &caller);
-    let mut reader = Reader::new(app, caller, place, shown.conversation);
-    reader.through = shown.turn;
-    reader.wanted = wanted;
+    let mut reader = Reader::new(app, caller, place, shown, wanted);
     reader.begin(position).await?;
     let frames = stream::unfold(reader, |mut reader| async move {
         let frame = reader.next().await?;
@@ -157,13 +162,17 @@ struct Reader {
 /// What stands beside the conversation, as it was sent last.
 #[derive(Default)]
 struct Sent {
-    list: String,
-    servers: String,
-    examples: String,
-    gone: String,
+    list: Hashed,
+    servers: Hashed,
+    examples: Hashed,
+    gone: Hashed,
     /// What waits for the user.
-    needs: String,
+    needs: Hashed,
 }
+
+/// Of HTML that was sent, enough to know it again: there are many open pages.
+#[derive(Default)]
+struct Hashed(Option<u64>);
 
 struct Following {
     painter: Arc<Painter>,
@@ -173,23 +182,18 @@ struct Following {
 }
 
 impl Reader {
-    fn new(
-        app: AppState,
-        caller: Caller,
-        place: Place,
-        conversation: Option<ConversationId>,
-    ) -> Self {
+    fn new(app: AppState, caller: Caller, place: Place, shown: Shown, wanted: Wanted) -> Self {
         let subject = &caller.person.subject;
         let servers = app.context.servers.of(subject);
         Self {
-            conversation,
-            through: None,
+            conversation: shown.conversation,
+            through: shown.turn,
             elsewhere: None,
             ready: VecDeque::new(),
             position: None,
             following: None,
             stale: false,
-            wanted: Wanted::default(),
+            wanted,
             rows: Vec::new(),
             rest: Rest::default(),
             apart: None,
@@ -306,10 +310,12 @@ impl Reader {
 }
 
 /// Sends what stands beside the conversation, unless that was sent already.
-fn send_part(ready: &mut VecDeque<Frame>, id: &str, html: String, sent: &mut String) {
-    if html != *sent {
-        ready.push_back(Patch::replace(id, html.clone()).frame());
-        *sent = html;
+fn send_part(ready: &mut VecDeque<Frame>, id: &str, html: String, sent: &mut Hashed) {
+    let mut hasher = DefaultHasher::new();
+    html.hash(&mut hasher);
+    let hash = hasher.finish();
+    if sent.0.replace(hash) != Some(hash) {
+        ready.push_back(Patch::replace(id, html).frame());
     }
 }
 

@@ -128,7 +128,7 @@ impl Turns {
             conversation,
             path,
             off,
-        } = self.conversation_of(subject, &post).await?;
+        } = self.begins(subject, &post).await?;
         let model = post.model.clone();
         let model = model.or_else(|| self.model_before(&path));
         let owned = Owned {
@@ -202,8 +202,8 @@ impl Turns {
         Ok(Posted { conversation, turn })
     }
 
-    /// The conversation a message goes to, and the turns before it.
-    async fn conversation_of(&self, subject: &Subject, post: &Post) -> Result<Begins, Problem> {
+    /// Where the turn of a message begins.
+    async fn begins(&self, subject: &Subject, post: &Post) -> Result<Begins, Problem> {
         let Some(conversation) = &post.conversation else {
             return Ok(Begins {
                 conversation: ConversationId(Uuid::now_v7().to_string()),

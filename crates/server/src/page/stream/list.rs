@@ -2,24 +2,29 @@
 
 use std::sync::Arc;
 
+use askama::Template;
 use chat::ids::ConversationId;
 use store::ConversationRow;
 
 use super::{
     super::{
         needs::{self, NEEDS},
+        render,
         sidebar::{self, CONVERSATIONS, Mark},
     },
     Reader, send_part,
 };
 use crate::{app::App, error::Problem, gate::Caller, live::Live};
 
-/// What stands at the message box of a conversation that was deleted, perhaps in another tab.
-const GONE: &str = "<div id=\"gone\" class=\"trouble\" role=\"alert\"><p>This conversation was \
-                    deleted.</p><p><a href=\"/\">Begin a new chat</a></p></div>";
+/// The element at the message box that says so when the conversation is gone.
+const GONE: &str = "gone";
 
-/// The same place while the conversation is there.
-const THERE: &str = "<div id=\"gone\" role=\"alert\" hidden></div>";
+/// Whether the conversation was deleted, perhaps in another tab.
+#[derive(Template)]
+#[template(path = "gone.html")]
+struct Gone {
+    is_gone: bool,
+}
 
 /// A conversation of the list, and its running turn.
 pub(super) struct ListRow {
@@ -80,8 +85,11 @@ impl Reader {
         self.apart = apart.map(|row| ListRow::new(&self.app, &self.caller, row));
         self.stale |= self.row().map(|row| row.row.updated_at) != before;
         let off = self.row().map(|row| row.row.off.clone());
-        self.off = off.unwrap_or_default();
-        self.send_servers();
+        let off = off.unwrap_or_default();
+        if off != self.off {
+            self.off = off;
+            self.send_servers();
+        }
         self.send_list();
         self.send_gone();
         Ok(())
@@ -90,12 +98,8 @@ impl Reader {
     /// Says that the conversation is no longer there, as long as that is so.
     fn send_gone(&mut self) {
         let is_gone = self.conversation.is_some() && self.row().is_none();
-        let html = if is_gone {
-            GONE.to_owned()
-        } else {
-            THERE.to_owned()
-        };
-        send_part(&mut self.ready, "gone", html, &mut self.sent.gone);
+        let html = render(&Gone { is_gone });
+        send_part(&mut self.ready, GONE, html, &mut self.sent.gone);
     }
 
     fn send_list(&mut self) {
