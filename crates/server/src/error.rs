@@ -2,9 +2,11 @@
 //!
 //! Handlers return [`Problem`]; its constructors are the errors there are. It is sent as
 //! `application/problem+json` (RFC 9457) with the `layer` that failed; pages show the same words,
-//! and `/v1` says them in OpenAI's shape ([`Problem::openai`]). What a caller cannot mend (our own faults) is logged here, once.
+//! and `/v1` says them in OpenAI's shape ([`Problem::openai`]). What a caller cannot mend (our own
+//! faults) is logged here, once.
 
 mod forwarder;
+mod openai;
 
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
@@ -57,20 +59,6 @@ struct Body<'a> {
     turn: Option<&'a TurnId>,
 }
 
-/// OpenAI's shape of an error.
-#[derive(Serialize)]
-struct OpenAi<'a> {
-    error: OpenAiError<'a>,
-}
-
-#[derive(Serialize)]
-struct OpenAiError<'a> {
-    message: String,
-    r#type: &'static str,
-    param: Option<&'static str>,
-    code: &'a str,
-}
-
 impl Problem {
     fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
         let failure = Box::new(Failure::new(Layer::Toolgate, message, ""));
@@ -108,69 +96,10 @@ impl Problem {
         Self { param, ..self }
     }
 
-    /// The problem as a program that speaks OpenAI's API expects it. Whose failure it is, what to
-    /// do and the request id are in the message: SDKs show nothing else.
-    pub(crate) fn openai(&self) -> Response {
-        let body = serde_json::to_vec(&self.openai_body()).unwrap_or_default();
-        let json = HeaderValue::from_static("application/json");
-        let mut response = (self.status, [(header::CONTENT_TYPE, json)], body).into_response();
-        self.say_when(response.headers_mut());
-        let turn = self.turn.as_ref().map(TurnId::as_str);
-        if let Some(Ok(turn)) = turn.map(HeaderValue::from_str) {
-            response.headers_mut().insert(TURN_HEADER, turn);
-        }
-        response
-    }
-
-    /// `{"error": {…}}`: what [`Problem::openai`] sends, also as an event in mid-stream.
-    pub(crate) fn openai_body(&self) -> impl Serialize + '_ {
-        OpenAi {
-            error: OpenAiError {
-                message: self.openai_message(),
-                r#type: self.openai_type(),
-                param: self.param,
-                code: self.code,
-            },
-        }
-    }
-
     /// Adds when to ask again, where that helps (RFC 9110, section 10.2.3).
     fn say_when(&self, headers: &mut HeaderMap) {
         if matches!(self.code, "disk_full" | "restarting" | "too_many_turns") {
             headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-        }
-    }
-
-    fn openai_message(&self) -> String {
-        let Failure {
-            layer,
-            message,
-            advice,
-            request_id,
-            ..
-        } = &*self.failure;
-        let mut text = match layer {
-            Layer::Toolgate => message.clone(),
-            Layer::Model | Layer::Pomerium | Layer::Server => {
-                format!("{}: {message}", layer.name())
-            }
-        };
-        if !advice.is_empty() {
-            text = format!("{text} {advice}");
-        }
-        if let Some(id) = request_id {
-            text = format!("{text} ({}: {id})", self.failure.request_id_name());
-        }
-        text
-    }
-
-    fn openai_type(&self) -> &'static str {
-        match self.status {
-            StatusCode::UNAUTHORIZED => "authentication_error",
-            StatusCode::FORBIDDEN => "permission_error",
-            StatusCode::TOO_MANY_REQUESTS => "rate_limit_error",
-            status if status.is_server_error() => "server_error",
-            _ => "invalid_request_error",
         }
     }
 
