@@ -179,3 +179,32 @@ fn given_up() -> Failure {
     let message = "The model endpoint was not waited for: Toolgate is restarting.";
     Failure::new(Layer::Toolgate, message, "Try again in a moment.")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_counts_while_it_is_out_and_its_answer_while_it_is_fresh() {
+        let (answer, asked) = watch::channel(None);
+        assert!(counts(&asked), "it is out");
+        drop(answer);
+        assert!(!counts(&asked), "nobody will answer it");
+        let failed = || Err(given_up());
+        let a_while = FAILURE_LIFE + Duration::from_secs(1);
+        for (models, age, expected) in [
+            (Ok(Vec::new()), Duration::ZERO, true),
+            (Ok(Vec::new()), a_while, true),
+            (Ok(Vec::new()), LIST_LIFE, false),
+            (failed(), Duration::ZERO, true),
+            (failed(), a_while, false),
+        ] {
+            let Some(at) = Instant::now().checked_sub(age) else {
+                // The machine has only just started.
+                continue;
+            };
+            let (_, asked) = watch::channel(Some(Listed { at, models }));
+            assert_eq!(counts(&asked), expected, "after {age:?}");
+        }
+    }
+}
