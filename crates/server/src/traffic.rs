@@ -182,9 +182,9 @@ impl Traffic {
         make: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let permit = self.packing.acquire().await;
-        let made = tasks.spawn_blocking(make).await;
+        let done = tasks.spawn_blocking(make).await;
         drop(permit);
-        made.map_err(|_| StoreError::Closed)
+        done.map_err(|_| StoreError::Closed)
     }
 
     /// Takes away the exchanges of a turn that is gone for good.
