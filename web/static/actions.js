@@ -40,7 +40,7 @@ async function answer(form, body) {
   try {
     await post(`/api/turns/${turn}/questions/${question}`, body);
   } catch (error) {
-    refused.textContent = [error.message, error.advice].filter(Boolean).join(' ');
+    refused.textContent = error.words;
     refused.hidden = false;
     for (const button of buttons) button.disabled = false;
   }

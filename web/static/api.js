@@ -8,8 +8,12 @@ export class Refused extends Error {
     this.requestId = problem.request_id ?? '';
     this.layer = problem.layer ?? '';
     this.code = problem.code ?? '';
-    this.param = problem.param ?? '';
     this.status = status;
+  }
+
+  // What happened and what to do, in one line.
+  get words() {
+    return [this.message, this.advice].filter(Boolean).join(' ');
   }
 }
 
@@ -31,6 +35,16 @@ export async function send(method, path, body) {
 // The JSON of a GET; throws Refused.
 export async function get(path) {
   return parse(await request(path, { headers: { Accept: 'application/json' } }));
+}
+
+// The elements of a GET whose answer is HTML that the server made; throws Refused. Scripts in it do
+// not run, and the page's policy allows none.
+export async function fragment(path) {
+  const response = await request(path, { headers: { Accept: 'text/html' } });
+  if (!response.ok) return parse(response);
+  const template = document.createElement('template');
+  template.innerHTML = await response.text();
+  return document.importNode(template.content, true);
 }
 
 // Whether the session still lives: 'yes', 'no' (sign in again), or 'unknown'.
@@ -69,4 +83,11 @@ async function parse(response) {
   const passes = response.status >= 500 || response.status === 429;
   const advice = passes ? 'Try again in a moment.' : '';
   throw new Refused({ detail: `Toolgate answered with status ${response.status}.`, advice, ...body }, response.status);
+}
+
+// A new id, by which a message that is sent twice counts once.
+export function messageId() {
+  if (crypto.randomUUID) return crypto.randomUUID();
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,7 +1,7 @@
 // What a conversation is answered with: the model, and the servers and tools that are offered.
 
 import { get, send } from './api.js';
-import { attempt, userKey } from './drafts.js';
+import { attempt, userKey } from './storage.js';
 
 // How long the list of models is good for.
 const MODELS_LIFE_MS = 60_000;
@@ -86,7 +86,7 @@ function picked(place, running) {
       if (wanted === off) wanted = null;
     } catch (error) {
       wanted = null;
-      say([error.message, error.advice].filter(Boolean).join(' '));
+      say(error.words);
     } finally {
       saving = false;
       look();

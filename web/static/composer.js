@@ -1,8 +1,8 @@
 // The message box: sends, stops, and never loses what was typed.
 
 import { announce } from './announce.js';
-import { post } from './api.js';
-import { drafts, uuid } from './drafts.js';
+import { messageId, post } from './api.js';
+import { drafts } from './drafts.js';
 import { queue } from './queue.js';
 
 const RETRIES = 2;
@@ -94,7 +94,7 @@ export function composer({ place, chosen, moved, sent }) {
     const before = kept.sending();
     // The same text again after a failure is the same message: it keeps its id.
     const same = before?.text === text && before.edits === edits;
-    const message = { text, edits, id: id ?? (same ? before.id : uuid()) };
+    const message = { text, edits, id: id ?? (same ? before.id : messageId()) };
     // A page that is loaded anew meanwhile sends it again, under this id.
     kept.keepSending({ ...message, typed, flying: true });
     sending = true;

@@ -1,5 +1,7 @@
 // What was typed, and what is being sent, in the browser's storage: nothing typed is ever lost.
 
+import { attempt, keyOf } from './storage.js';
+
 // `place` is where the page is.
 export function drafts(place) {
   let last = null;
@@ -49,29 +51,4 @@ export function drafts(place) {
   }
 
   return { key, read, keep, forget, sending, keepSending, forgetSending };
-}
-
-// A key of this user's: another one may sign in at the same browser.
-export function userKey(what) {
-  return `${what}:${document.body.dataset.user}`;
-}
-
-// A key of this user's for where the page is.
-export function keyOf(what, place) {
-  return `${userKey(what)}:${place.conversation || 'new'}`;
-}
-
-// Without storage, or with a full one, what was to be kept lives as long as the page.
-export function attempt(what) {
-  try {
-    return what();
-  } catch {
-    return undefined;
-  }
-}
-
-export function uuid() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -1,6 +1,8 @@
 // A long conversation: the page begins with its newest turns, and fetches what came before them when
 // its reader comes near.
 
+import { fragment } from './api.js';
+
 // How far above the window the beginning of the page may be.
 const NEAR = '1500px 0px';
 
@@ -33,9 +35,9 @@ export function earlier(place) {
     loading = true;
     near.disconnect();
     try {
-      const html = await fetchPart(`${from.href}&part`);
+      const part = await fragment(`${from.href}&part`);
       // Meanwhile the page may have come to show something else.
-      if (link() === from) show(html);
+      if (link() === from) show(part);
       look();
     } catch (error) {
       // The link is still there to be pressed.
@@ -45,10 +47,7 @@ export function earlier(place) {
     }
   }
 
-  function show(html) {
-    const template = document.createElement('template');
-    template.innerHTML = html;
-    const part = document.importNode(template.content, true);
+  function show(part) {
     const turns = document.getElementById('turns');
     const first = turns.firstElementChild;
     const before = first?.getBoundingClientRect().top ?? 0;
@@ -79,11 +78,4 @@ export function elsewhere(place) {
   const turn = cut === undefined ? named && location.hash.slice(3) : last;
   if (!turn || turn === place.through || !place.conversation) return;
   location.replace(`/c/${place.conversation}?turn=${encodeURIComponent(turn)}#t-${turn}`);
-}
-
-async function fetchPart(url) {
-  const options = { headers: { Accept: 'text/html' }, redirect: 'manual', cache: 'no-store' };
-  const response = await fetch(url, options);
-  if (!response.ok) throw new Error(`status ${response.status}`);
-  return response.text();
 }

@@ -1,6 +1,8 @@
 // The keyboard: what the list of shortcuts says. A key by itself does something only while nobody is
 // typing, and can be switched off (WCAG 2.2, 2.1.4).
 
+import { attempt, userKey } from './storage.js';
+
 const OFF = 'single-keys';
 
 // What a key by itself does. Gives false when there is nothing for it to do.
@@ -99,7 +101,7 @@ function turn(step) {
 
 function conversation(step) {
   const links = [...document.querySelectorAll('#conversations a[href^="/c/"]')];
-  const current = links.findIndex((link) => link.ariaCurrent === 'page' || link.hasAttribute('aria-current'));
+  const current = links.findIndex((link) => link.hasAttribute('aria-current'));
   const goal = current < 0 ? links.at(step > 0 ? 0 : -1) : links[current + step];
   return press(goal);
 }
@@ -121,18 +123,12 @@ function focus(element) {
 }
 
 function allowed() {
-  try {
-    return localStorage.getItem(OFF) !== 'off';
-  } catch {
-    return true;
-  }
+  return attempt(() => localStorage.getItem(userKey(OFF))) !== 'off';
 }
 
 function allow(on) {
-  try {
-    if (on) localStorage.removeItem(OFF);
-    else localStorage.setItem(OFF, 'off');
-  } catch {
-    // Without storage they stay as they were.
-  }
+  attempt(() => {
+    if (on) localStorage.removeItem(userKey(OFF));
+    else localStorage.setItem(userKey(OFF), 'off');
+  });
 }

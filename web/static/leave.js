@@ -28,7 +28,7 @@ export function leave() {
     offer();
   });
 
-  // Shows what is true now. Gives whether that changed the height of the page.
+  // Shows what is true now.
   function look() {
     const now = running() ?? '';
     if (now !== turn) {
@@ -39,10 +39,8 @@ export function leave() {
     const long = turn !== '' && (waits() || Date.now() - since >= LONG_MS);
     if (long && Date.now() - asked >= ASK_MS) ask();
     if (turn !== '') again(long ? ASK_MS : LONG_MS);
-    const changed = line.hidden === long;
     line.hidden = !long;
     if (long) say();
-    return changed;
   }
 
   function again(ms) {

@@ -1,7 +1,7 @@
 // The list of conversations: searched, renamed, deleted, and what was deleted taken back.
 
 import { send } from './api.js';
-import { attempt, userKey } from './drafts.js';
+import { attempt, userKey } from './storage.js';
 
 // A pause in typing after which the list is searched.
 const SEARCH_AFTER_MS = 250;
@@ -43,7 +43,7 @@ export function list({ place, searched }) {
       await send('DELETE', `/api/conversations/${id}`, {});
     } catch (error) {
       row.hidden = false;
-      toasts.tell([error.message, error.advice].filter(Boolean).join(' '));
+      toasts.tell(error.words);
       return;
     }
     if (id === place.conversation) {
@@ -162,7 +162,7 @@ function renamer(nav, complain) {
     try {
       await send('PATCH', `/api/conversations/${renamed}`, { title });
     } catch (error) {
-      complain([error.message, error.advice].filter(Boolean).join(' '));
+      complain(error.words);
       return;
     }
     const shown = rowOf(renamed)?.querySelector('.title');
@@ -214,7 +214,7 @@ function offers() {
         toast.remove();
         document.getElementById('new-chat').focus();
       } catch (error) {
-        words.textContent = [error.message, error.advice].filter(Boolean).join(' ');
+        words.textContent = error.words;
         undo.disabled = false;
       }
     });

@@ -1,15 +1,12 @@
 // Notifications on the desk: only after the user pressed the button, and of each thing one, however
 // many tabs know of it.
 
+import { attempt, userKey } from './storage.js';
+
 const LOCK = 'toolgate-notify';
 
 // What was told is forgotten when there is more than this of it.
 const TOLD = 50;
-
-// Of this user: another one may sign in at the same browser.
-function key(name) {
-  return `${name}:${document.getElementById('needs')?.dataset.user ?? ''}`;
-}
 
 // Whether the user wants to be notified, and the browser lets us.
 export function notifies() {
@@ -21,11 +18,10 @@ export function possible() {
   return 'Notification' in window && Notification.permission !== 'denied';
 }
 
-// Asks the browser, which asks the user; whether they want it.
+// Asks the browser, which asks the user.
 export async function begin() {
   if (Notification.permission !== 'granted') await Notification.requestPermission();
   if (Notification.permission === 'granted') write('notify', 'on');
-  return notifies();
 }
 
 export function end() {
@@ -59,17 +55,9 @@ function alone(work) {
 }
 
 function read(name) {
-  try {
-    return localStorage.getItem(key(name)) ?? '';
-  } catch {
-    return '';
-  }
+  return attempt(() => localStorage.getItem(userKey(name))) ?? '';
 }
 
 function write(name, value) {
-  try {
-    localStorage.setItem(key(name), value);
-  } catch {
-    // Without storage it is not remembered.
-  }
+  attempt(() => localStorage.setItem(userKey(name), value));
 }

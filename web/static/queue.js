@@ -1,7 +1,8 @@
 // Messages that wait until the answer is complete: shown above the message box, and kept over a
 // reload. Each has its id from the beginning, so that two tabs that send it send it once.
 
-import { attempt, keyOf, uuid } from './drafts.js';
+import { messageId } from './api.js';
+import { attempt, keyOf } from './storage.js';
 
 // More than anybody types ahead, and little enough for the browser's storage.
 const MOST = 10;
@@ -49,7 +50,7 @@ export function queue({ place, deliver, edit, stop, standing }) {
   // Lets a message wait; false when too many do.
   function add(text) {
     if (items.length >= MOST) return false;
-    items = [...items, { id: uuid(), text, at: Date.now() }];
+    items = [...items, { id: messageId(), text, at: Date.now() }];
     save();
     look();
     return true;
@@ -95,7 +96,7 @@ export function queue({ place, deliver, edit, stop, standing }) {
       remove(item);
     } catch (error) {
       delivering = false;
-      hold(['Not sent yet.', error.message, error.advice].filter(Boolean).join(' '));
+      hold(`Not sent yet. ${error.words}`);
       show();
     }
   }

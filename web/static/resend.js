@@ -4,7 +4,7 @@
 import { announce } from './announce.js';
 import { get } from './api.js';
 import { running } from './composer.js';
-import { attempt, userKey } from './drafts.js';
+import { attempt, userKey } from './storage.js';
 
 const BUTTONS = '[data-do="edit"], [data-do="regenerate"], [data-do="try-again"], .edit [type="submit"]';
 
@@ -32,10 +32,11 @@ export function resend(again) {
     const turn = button.closest('.turn');
     if (turn.querySelector('.edit')) return;
     const key = `${userKey('edit')}:${turn.dataset.turn}`;
-    const text = attempt(() => sessionStorage.getItem(key)) ?? (await original(turn));
-    if (text === null || turn.querySelector('.edit')) return;
-    const form = editor(turn, text);
+    const kept = attempt(() => sessionStorage.getItem(key)) ?? null;
+    const form = editor(turn, kept ?? '');
     const box = form.querySelector('textarea');
+    // What is typed before the question has come goes on from its end.
+    let whole = kept !== null;
 
     function close() {
       form.remove();
@@ -44,7 +45,7 @@ export function resend(again) {
     }
 
     box.addEventListener('input', () => {
-      attempt(() => sessionStorage.setItem(key, box.value));
+      if (whole) attempt(() => sessionStorage.setItem(key, box.value));
       grow(box);
     });
     form.addEventListener('keydown', (event) => {
@@ -63,7 +64,7 @@ export function resend(again) {
     });
     form.addEventListener('submit', async (event) => {
       event.preventDefault();
-      if (running() || box.value.trim() === '') return;
+      if (!whole || running() || box.value.trim() === '') return;
       box.readOnly = true;
       if (await ask(turn, box.value)) {
         attempt(() => sessionStorage.removeItem(key));
@@ -79,6 +80,17 @@ export function resend(again) {
     box.focus();
     box.setSelectionRange(box.value.length, box.value.length);
     look(true);
+    if (whole) return;
+    const text = await original(turn);
+    if (!form.isConnected) return;
+    if (text === null) {
+      close();
+      return;
+    }
+    whole = true;
+    box.value = text + box.value;
+    box.setSelectionRange(box.value.length, box.value.length);
+    grow(box);
   }
 
   // While a turn runs nothing else can be asked.

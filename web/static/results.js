@@ -1,6 +1,7 @@
 // Results of calls: read when their card is opened, sorted, drawn and opened further in place.
 // Without this, every link and form here leads to the result's own page.
 
+import { fragment } from './api.js';
 import { copy } from './copy.js';
 
 // Rows that stay on the page when more are asked for: further on there is the result's own page.
@@ -36,10 +37,13 @@ async function load(place) {
   if (loaded.has(place)) return;
   loaded.add(place);
   place.setAttribute('aria-busy', 'true');
-  const { fragment, trouble } = await read(place.dataset.load);
-  place.removeAttribute('aria-busy');
-  if (fragment) place.replaceChildren(fragment);
-  else place.replaceChildren(again(trouble, place));
+  try {
+    place.replaceChildren(await fragment(place.dataset.load));
+  } catch (error) {
+    place.replaceChildren(again(error.words, place));
+  } finally {
+    place.removeAttribute('aria-busy');
+  }
 }
 
 function again(trouble, place) {
@@ -81,37 +85,39 @@ async function follow(from, address, what) {
   if (!place || place.getAttribute('aria-busy')) return;
   const part = what === 'tree' ? 'tree' : 'table';
   place.setAttribute('aria-busy', 'true');
-  const { fragment, trouble } = await read(`${address}&part=${part}`);
-  place.removeAttribute('aria-busy');
-  if (!fragment) {
-    place.append(words(trouble));
-  } else if (what === 'tree') {
-    openTree(place, from, fragment);
-  } else if (what === 'more' && place.querySelectorAll('tbody > tr').length < MOST_ROWS) {
-    addRows(place, fragment);
-  } else {
-    swap(place, from, fragment);
+  let came;
+  try {
+    came = await fragment(`${address}&part=${part}`);
+  } catch (error) {
+    place.append(words(error.words));
+    return;
+  } finally {
+    place.removeAttribute('aria-busy');
   }
+  const room = place.querySelectorAll('tbody > tr').length < MOST_ROWS;
+  if (what === 'tree') openTree(place, from, came);
+  else if (what === 'more' && room) addRows(place, came);
+  else swap(place, from, came);
 }
 
-function openTree(place, link, fragment) {
-  const first = fragment.querySelector('li');
+function openTree(place, link, came) {
+  const first = came.querySelector('li');
   const key = place.querySelector('.key');
   if (!key) {
-    place.replaceWith(fragment);
+    place.replaceWith(came);
   } else {
     const list = document.createElement('ul');
-    list.append(fragment);
+    list.append(came);
     link.replaceWith(list);
   }
   focus(first?.querySelector('summary, a') ?? first);
 }
 
-function addRows(place, fragment) {
-  const rows = [...fragment.querySelectorAll('tbody > tr')];
+function addRows(place, came) {
+  const rows = [...came.querySelectorAll('tbody > tr')];
   const [first] = rows;
   place.querySelector('tbody').append(...rows);
-  const pager = fragment.querySelector('.pager');
+  const pager = came.querySelector('.pager');
   // What was there stays: there is nothing before.
   pager.querySelector('[data-result="table"]')?.remove();
   const shown = pager.firstChild;
@@ -122,13 +128,13 @@ function addRows(place, fragment) {
 }
 
 // Where the focus was it is again: on the same link or button.
-function swap(place, from, fragment) {
+function swap(place, from, came) {
   const before = [...place.querySelectorAll('thead a, .views a, .pager a, button')].indexOf(
     from.matches('form') ? from.querySelector('button') : from,
   );
-  const fresh = fragment.querySelector('div.rows');
+  const fresh = came.querySelector('div.rows');
   const scrolled = place.querySelector('.sheet-scroll')?.scrollLeft;
-  place.replaceWith(fragment);
+  place.replaceWith(came);
   const table = fresh.querySelector('.sheet-scroll');
   if (table && scrolled) table.scrollLeft = scrolled;
   const same = fresh.querySelectorAll('thead a, .views a, .pager a, button')[before];
@@ -139,26 +145,6 @@ function focus(element) {
   if (!element) return;
   if (!element.matches('a, button, summary')) element.tabIndex = -1;
   element.focus({ preventScroll: true });
-}
-
-// HTML of the server's, or words about why there is none.
-async function read(path) {
-  try {
-    // A redirect would lead to a sign-in page of another origin.
-    const response = await fetch(path, {
-      headers: { Accept: 'text/html' }, redirect: 'manual', cache: 'no-store',
-    });
-    if (response.ok) {
-      const template = document.createElement('template');
-      template.innerHTML = await response.text();
-      return { fragment: document.importNode(template.content, true) };
-    }
-    const ended = response.status === 401 || response.type === 'opaqueredirect';
-    if (ended) return { trouble: 'Your session has ended. Sign in again.' };
-    return { trouble: `The result could not be read (status ${response.status}).` };
-  } catch {
-    return { trouble: 'Toolgate could not be reached.' };
-  }
 }
 
 function words(text) {

@@ -158,7 +158,7 @@ export function servers() {
       tried.delete(server);
       look();
     } catch (error) {
-      complain([error.message, error.advice].filter(Boolean).join(' '));
+      complain(error.words);
     } finally {
       button.disabled = false;
     }

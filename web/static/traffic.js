@@ -2,6 +2,7 @@
 // made, times are the reader's own. Without this all of it is links.
 
 import './alive.js';
+import { fragment } from './api.js';
 import { copy } from './copy.js';
 
 const EVERY_MS = 1500;
@@ -9,35 +10,26 @@ const EVERY_MS = 1500;
 // Looks in vain after which a page is left as it is.
 const TRIES = 20;
 
-// The HTML the server has for this, or nothing.
-async function html(path) {
+// What the server has for this, or nothing: the links lead there as well.
+async function part(path) {
   try {
-    const url = `${path}${path.includes('?') ? '&' : '?'}part`;
-    const response = await fetch(url, { redirect: 'manual', cache: 'no-store' });
-    return response.ok ? await response.text() : null;
+    return await fragment(`${path}${path.includes('?') ? '&' : '?'}part`);
   } catch {
     return null;
   }
-}
-
-// The server's HTML as elements; scripts in it do not run, and the page's policy allows none.
-function elements(text) {
-  const template = document.createElement('template');
-  template.innerHTML = text;
-  return template.content;
 }
 
 // Loads what an open row shows.
 async function load(row) {
   if (row.dataset.loaded) return;
   row.dataset.loaded = 'yes';
-  const text = await html(row.dataset.part);
-  if (text === null) {
+  const came = await part(row.dataset.part);
+  if (came === null) {
     delete row.dataset.loaded;
     return;
   }
   const inside = row.querySelector('.inside');
-  inside.replaceChildren(elements(text), inside.querySelector(':scope > p'));
+  inside.replaceChildren(came, inside.querySelector(':scope > p'));
 }
 
 document.addEventListener('toggle', ({ target }) => {
@@ -89,9 +81,9 @@ async function follow() {
   while (document.querySelector('#waterfall[data-running]') && tries < TRIES) {
     await new Promise((done) => { setTimeout(done, EVERY_MS); });
     if (document.visibilityState === 'hidden') continue;
-    const text = await html(location.pathname);
-    tries = text === null ? tries + 1 : 0;
-    if (text !== null) replace(elements(text).getElementById('waterfall'));
+    const came = await part(location.pathname);
+    tries = came === null ? tries + 1 : 0;
+    if (came !== null) replace(came.getElementById('waterfall'));
   }
 }
 

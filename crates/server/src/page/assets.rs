@@ -186,6 +186,11 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../../web/static/shortcuts.css"),
     ),
     (
+        "storage.js",
+        JS,
+        include_str!("../../../../web/static/storage.js"),
+    ),
+    (
         "stream.js",
         JS,
         include_str!("../../../../web/static/stream.js"),
