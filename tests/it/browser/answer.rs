@@ -15,7 +15,7 @@ use serde_json::json;
 use super::{READABLE, SALES, STORY, last_turn, same_after_reload};
 
 /// Has the page remember what it copies: the machine's clipboard is not the test's.
-const CLIPBOARD: &str = "Object.defineProperty(navigator, 'clipboard', { value: {
+pub(super) const CLIPBOARD: &str = "Object.defineProperty(navigator, 'clipboard', { value: {
   writeText(text) { window.copied = text; return Promise.resolve(); } } })";
 
 /// No button says any more that it has copied.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use futures_util::stream;
 use tokio::sync::watch;
 
-use super::{CARD, same_after_reload};
+use super::{CARD, answer::CLIPBOARD, same_after_reload};
 use crate::{
     fake::{Fake, events, tool},
     results::{PNG, showing},
@@ -119,6 +119,47 @@ async fn rows_are_a_table_that_is_sorted_and_goes_on_in_place() {
 }
 
 #[tokio::test]
+async fn cells_are_not_broken_into_pieces() {
+    let row = |n: u64| {
+        json!({
+            "id": n, "begun": format!("2024-01-{:02} 08:30", n + 9), "state": "undecided",
+            "customer": "Hungry Owl All-Night Grocers", "city": "Reims", "remark": "=HYPERLINK(\"https\")",
+            "token": "x".repeat(400),
+        })
+    };
+    let rows: Vec<Value> = (1..9).map(row).collect();
+    let fake = showing(json!({ "content": [], "structuredContent": { "rows": rows } })).await;
+    let world = World::build().server("Fake", fake.url()).start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    tab.look(View::Phone, Scheme::Light).await;
+    shown(&world, &tab).await;
+    open_card(&tab).await;
+    tab.find("table", "rows").await;
+    // How many lines the cells of the first row have, but for the one that is all one word.
+    let lines = "[...document.querySelectorAll('.rows tbody tr:first-child td')]
+      .filter((cell) => !cell.textContent.startsWith('xx'))
+      .map((cell) => {
+        const text = document.createRange();
+        text.selectNodeContents(cell);
+        return new Set([...text.getClientRects()].map(({ top }) => Math.round(top))).size;
+      })";
+    assert_eq!(tab.eval(lines).await, json!([1, 1, 1, 1, 1, 1]));
+    let widest =
+        "Math.max(...[...document.querySelectorAll('.rows td')].map((cell) => cell.offsetWidth))
+      <= innerWidth";
+    assert_eq!(
+        tab.eval(widest).await,
+        true,
+        "a cell is wider than the window"
+    );
+    tab.keep_screen("result-cells").await;
+    ana.leave().await;
+    world.finish().await;
+    fake.end().await;
+}
+
+#[tokio::test]
 async fn pictures_are_shown_and_everything_else_is_saved() {
     let fake = showing(json!({ "content": [
         { "type": "image", "data": PNG, "mimeType": "image/png" },
@@ -130,7 +171,9 @@ async fn pictures_are_shown_and_everything_else_is_saved() {
     .await;
     let world = World::build().server("Fake", fake.url()).start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
-    let tab = ana.open("/").await;
+    let tab = ana.open_blank().await;
+    tab.run_first(CLIPBOARD).await;
+    tab.go("/").await;
     shown(&world, &tab).await;
     let card = tab.find(CARD, "show").await.text().await;
     assert!(card.contains("1 image, 1 file, 2 links"), "{card}");
@@ -140,6 +183,10 @@ async fn pictures_are_shown_and_everything_else_is_saved() {
         .await;
     tab.find("link", "Download report.pdf").await;
     tab.find("link", "Open on docs.example.com").await;
+    // Pressed again while it says so, it still gets its words back.
+    tab.click("button", "Copy the address of First note").await;
+    tab.click("button", "Copied the address of First note")
+        .await;
     tab.find("button", "Copy the address of First note").await;
     look(&tab, "result-files").await;
     same_after_reload(&tab).await;

@@ -36,9 +36,17 @@ async fn look(tab: &Tab, state: &str) {
 async fn open_all(tab: &Tab) {
     let open = "document.querySelectorAll('main details').forEach((one) => { one.open = true })";
     tab.eval(open).await;
-    // Some of it is fetched when it is opened.
-    tab.eval("new Promise((done) => setTimeout(done, 600))")
-        .await;
+    // Some of it is fetched when it is opened, and some of that when it comes into sight.
+    let fetched = "(() => {
+      const results = [...document.querySelectorAll('details[open] [data-load]')];
+      const rows = [...document.querySelectorAll('details[data-part][open] > .inside')];
+      // A row has but a link in it before.
+      const empty = results.find((place) => place.ariaBusy === 'true' || !place.firstElementChild)
+        ?? rows.find((row) => row.childElementCount < 2);
+      empty?.scrollIntoView();
+      return empty === undefined;
+    })()";
+    tab.wait_true(fetched).await;
 }
 
 #[tokio::test]

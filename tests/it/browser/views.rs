@@ -159,6 +159,48 @@ async fn with_a_server_that_is_down() {
 }
 
 #[tokio::test]
+async fn the_list_has_room_beside_many_servers() {
+    let fake = Fake::start(|seen| ready(seen.plain(&[tool("one"), tool("two")]))).await;
+    let mut world = World::build();
+    for name in [
+        "First", "Second", "Third", "Fourth", "Fifth", "Sixth", "Seventh",
+    ] {
+        world = world.server(name, fake.url());
+    }
+    let world = world.start().await;
+    let here = world.ana();
+    for n in 0..12 {
+        world.model().queue(Reply::text("Yes."));
+        let posted = here.ask(&format!("Question {n}")).await;
+        here.wait_end(&posted.turn).await;
+    }
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    tab.wait_text("Seventh").await;
+    let seen = "(() => {
+      const list = document.getElementById('list').getBoundingClientRect();
+      const rows = [...document.querySelectorAll('#conversations li')];
+      return rows.filter((row) => row.getBoundingClientRect().bottom <= list.bottom).length;
+    })()";
+    let rows = tab.eval(seen).await.as_u64().unwrap();
+    assert!(rows >= 4, "{rows} on a desk");
+    tab.keep_picture("drawer-servers").await;
+    tab.look(View::Phone, Scheme::Light).await;
+    tab.click("button", "Conversations and servers").await;
+    tab.keep_screen("drawer-servers-phone").await;
+    let rows = tab.eval(seen).await.as_u64().unwrap();
+    assert!(rows >= 6, "{rows} on a phone");
+    // The whole drawer scrolls, to its end.
+    tab.eval("document.getElementById('drawer').scrollTo(0, 1e6)")
+        .await;
+    let end = "document.querySelector('.who').getBoundingClientRect().bottom <= innerHeight";
+    tab.wait_true(end).await;
+    ana.leave().await;
+    world.finish().await;
+    fake.end().await;
+}
+
+#[tokio::test]
 async fn with_a_result_of_5_mb() {
     let large = Fake::start(|seen| {
         ready(match seen.method() {
