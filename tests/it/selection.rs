@@ -166,10 +166,7 @@ async fn in_the_middle_of_a_turn_it_counts_from_the_next_round() {
     .await;
     gate.send_replace(true);
     let transcript = ana.wait_end(&posted.turn).await;
-    assert_eq!(
-        outcomes(&transcript),
-        [Outcome::Ok, Outcome::SwitchedOff]
-    );
+    assert_eq!(outcomes(&transcript), [Outcome::Ok, Outcome::SwitchedOff]);
     let offered = functions(&world);
     assert!(offered.contains(&"Late__send".to_owned()), "{offered:?}");
     assert!(!offered.contains(&READ.to_owned()), "{offered:?}");

@@ -111,14 +111,13 @@ async fn a_token_is_in_no_body_even_if_somebody_says_it() {
         .unwrap();
     let url = format!("http://{}/api/messages", world.toolgate().address());
     let says = format!("Is {te} a secret? And {te}, backwards?");
-    world.model().queue(Reply::text(&format!("Yes, {te} is.")));
+    world.model().queue(Reply::text(format!("Yes, {te} is.")));
     let posting = client
         .request(Method::POST, url)
         .header(header::AUTHORIZATION, format!("Bearer {te}"))
         .header("x-pomerium-jwt-assertion", assertion.unwrap())
-        .json(&json!({ "message_id": "one", "message": says }))
-        .send();
-    let posted: Posted = posting.await.unwrap().json().await.unwrap();
+        .json(&json!({ "message_id": "one", "message": says }));
+    let posted: Posted = ana.send(posting).await.expect(202).json();
     ana.wait_end(&posted.turn).await;
     let all = exchanges(&ana, &posted.turn).await;
     let model = all.iter().find(|it| it["peer"] == "model").unwrap();
@@ -300,5 +299,5 @@ async fn without_recording_there_is_no_file_and_the_page_says_so() {
     assert!(!world.data().join("toolgate-traffic.db").exists());
     let page = ana.get("/traffic").await.expect(200).body;
     assert_eq!(page.matches("Nothing is recorded").count(), 1, "{page}");
-    world.finish().await;
+    assert_eq!(page.matches("TOOLGATE_TRAFFIC").count(), 1, "{page}");
 }

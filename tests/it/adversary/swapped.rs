@@ -189,10 +189,9 @@ fn with_her_ids(ben: &User, route: &Route, method: &Method, ids: &Ids) -> Reques
         .header("last-event-id", &last)
         .header("x-toolgate-turn", ids.turn.as_str())
         .header("mcp-session-id", ids.turn.as_str());
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        request.json(&route.body(ids))
-    } else {
-        request
+    match *method {
+        Method::GET | Method::HEAD => request,
+        _ => request.json(&route.body(ids)),
     }
 }
 

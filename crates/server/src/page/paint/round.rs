@@ -9,8 +9,9 @@ use tokio::time::{Duration, Instant};
 use super::super::{
     part::{Grown, Part},
     patch::Patch,
-    render, visible,
+    render,
     round::{self, Thoughts},
+    visible,
 };
 use crate::markdown::{self, Blocks, Open};
 
