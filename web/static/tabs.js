@@ -3,7 +3,7 @@
 const CHANNEL = 'toolgate-tabs';
 
 // How long the other tabs have to say that somebody sees them.
-const ANSWER_MS = 1000;
+const ANSWER_MS = 3000;
 
 const channel = new BroadcastChannel(CHANNEL);
 

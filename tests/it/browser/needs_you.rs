@@ -12,7 +12,7 @@ use harness::{
 use super::{NEVER, RAISE, SALES, last_turn};
 
 /// Longer than tabs ask each other whether somebody sees one of them.
-const NO_NEWS: Duration = Duration::from_millis(1500);
+const NO_NEWS: Duration = Duration::from_millis(4500);
 
 /// The pause between two looks at a page.
 const LOOK_EVERY: Duration = Duration::from_millis(50);

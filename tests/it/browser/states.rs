@@ -14,9 +14,13 @@ use harness::{
     browser::{Scheme, Tab, View, Visitor},
 };
 use serde_json::json;
+use tokio::time::sleep;
 
 use super::{RAISE, SALES, STORY, last_turn};
 use crate::notes;
+
+/// How long what is fetched on opening may take to begin.
+const FETCHED: Duration = Duration::from_millis(600);
 
 /// Has axe look at the page, and keeps pictures.
 async fn look(tab: &Tab, state: &str) {
@@ -36,16 +40,9 @@ async fn look(tab: &Tab, state: &str) {
 async fn open_all(tab: &Tab) {
     let open = "document.querySelectorAll('main details').forEach((one) => { one.open = true })";
     tab.eval(open).await;
-    // Some of it is fetched when it is opened, and some of that when it comes into sight.
-    let fetched = "(() => {
-      const results = [...document.querySelectorAll('details[open] [data-load]')];
-      const rows = [...document.querySelectorAll('details[data-part][open] > .inside')];
-      // A row has but a link in it before.
-      const empty = results.find((place) => place.ariaBusy === 'true' || !place.firstElementChild)
-        ?? rows.find((row) => row.childElementCount < 2);
-      empty?.scrollIntoView();
-      return empty === undefined;
-    })()";
+    // Some of it is fetched when it is opened, as far as it is in sight.
+    sleep(FETCHED).await;
+    let fetched = "document.querySelector('[data-load][aria-busy=\"true\"]') === null";
     tab.wait_true(fetched).await;
 }
 
