@@ -11,7 +11,7 @@ use std::{
 };
 
 use ::http::{HeaderMap, header::AUTHORIZATION};
-use chat::ids::Subject;
+use chat::{ids::Subject, limits::clip};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -39,6 +39,13 @@ const SECRET: [&str; 13] = [
 
 /// Headers whose value is a URL, or ends with one (`refresh: 0; url=…`).
 const WITH_URL: [&str; 4] = ["content-location", "location", "referer", "refresh"];
+
+/// Bytes of a header's value that are kept.
+const VALUE_BYTES: usize = 8 * 1024;
+
+/// Bytes of the headers of a request or an answer that are kept, with their names: several times
+/// what servers take.
+const HEADERS_BYTES: usize = 64 * 1024;
 
 /// Parameters of a URL's query whose value is a secret.
 const SECRET_PARAMETERS: [&str; 14] = [
@@ -186,6 +193,7 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// The headers as text, without secrets; those of `secrets` also where nobody would expect them.
+/// A long value is cut, and headers that do not fit into [`HEADERS_BYTES`] are left out.
 pub(super) fn headers(headers: &HeaderMap, secrets: &[Secret]) -> Vec<(String, String)> {
     let redact = |(name, value): (&::http::HeaderName, &::http::HeaderValue)| {
         let secret = value.is_sensitive()
@@ -198,9 +206,15 @@ pub(super) fn headers(headers: &HeaderMap, secrets: &[Secret]) -> Vec<(String, S
         } else {
             String::from_utf8_lossy(value.as_bytes()).into_owned()
         };
-        (name.as_str().to_owned(), text)
+        (name.as_str().to_owned(), clip(text, VALUE_BYTES))
     };
-    headers.iter().map(redact).collect()
+    let mut room = HEADERS_BYTES;
+    let mut fits = |(name, text): &(String, String)| {
+        let left = room.checked_sub(name.len() + text.len());
+        room = left.unwrap_or(room);
+        left.is_some()
+    };
+    headers.iter().map(redact).filter(|it| fits(it)).collect()
 }
 
 /// A header's URL without credentials; of one that is not absolute, or not alone, without all that
@@ -308,6 +322,26 @@ mod tests {
             [&("accept".to_owned(), "application/json".to_owned())]
         );
         assert_eq!(seen.len(), SECRET.len() + 3);
+    }
+
+    #[test]
+    fn headers_of_any_length_are_kept_up_to_a_limit() {
+        let mut map = HeaderMap::new();
+        for number in 0..40 {
+            let name: ::http::HeaderName = format!("x-{number}").parse().unwrap();
+            map.insert(name, "v".repeat(20_000).parse().unwrap());
+        }
+        map.insert("x-last", "small".parse().unwrap());
+        let kept = headers(&map, &[]);
+        let bytes: usize = kept
+            .iter()
+            .map(|(name, value)| name.len() + value.len())
+            .sum();
+        assert!(bytes <= HEADERS_BYTES, "{bytes}");
+        assert!(kept.iter().all(|(_, value)| value.len() <= VALUE_BYTES));
+        assert!(kept[0].1.ends_with("v…"));
+        // What is short has room behind what is long.
+        assert!(kept.contains(&("x-last".to_owned(), "small".to_owned())));
     }
 
     #[test]
