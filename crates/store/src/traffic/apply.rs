@@ -53,15 +53,10 @@ async fn exchange(
         label,
         state: known,
     } = new;
-    let nothing = ExchangeState::default();
-    let known = known.as_ref().unwrap_or(&nothing);
-    let (ended, failure) = end(known.end.as_ref());
     sqlx::query(
         "INSERT INTO exchanges (id, key, subject, turn_id, round, call, peer, server, method, \
-         url, label, with_bodies, request_headers, started_at, bytes_out, status, request_id, \
-         response_headers, headers_after, bytes_in, frames_in, ended, ended_after, failure) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, \
-         $19, $20, $21, $22, $23, $24)",
+         url, label, with_bodies, request_headers, started_at, bytes_out, bytes_in, frames_in) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, 0, 0, 0)",
     )
     .bind(number)
     .bind(head.id.as_str())
@@ -77,19 +72,12 @@ async fn exchange(
     .bind(head.bodies.number())
     .bind(json(&head.request_headers))
     .bind(head.started_at)
-    .bind(count(known.bytes_out))
-    .bind(known.status)
-    .bind(known.request_id.as_deref())
-    .bind(json(&known.response_headers))
-    .bind(known.headers_after_us.map(count))
-    .bind(count(known.bytes_in))
-    .bind(count(known.frames_in))
-    .bind(ended)
-    .bind(known.ended_after_us.map(count))
-    .bind(failure)
-    .execute(conn)
-    .await
-    .map(drop)
+    .execute(&mut *conn)
+    .await?;
+    match known {
+        Some(known) => state(conn, number, known).await,
+        None => Ok(()),
+    }
 }
 
 async fn state(
@@ -97,7 +85,7 @@ async fn state(
     number: i64,
     new: &ExchangeState,
 ) -> Result<(), sqlx::Error> {
-    let (ended, failure) = end(new.end.as_ref());
+    let end = new.end.as_ref();
     // What has ended stays as it ended.
     sqlx::query(
         "UPDATE exchanges SET bytes_out = $1, status = $2, request_id = $3, \
@@ -111,21 +99,13 @@ async fn state(
     .bind(new.headers_after_us.map(count))
     .bind(count(new.bytes_in))
     .bind(count(new.frames_in))
-    .bind(ended)
+    .bind(end.map(ExchangeEnd::name))
     .bind(new.ended_after_us.map(count))
-    .bind(failure)
+    .bind(end.and_then(ExchangeEnd::failure))
     .bind(number)
     .execute(conn)
     .await
     .map(drop)
-}
-
-/// An end as it is stored: its word, and how it failed.
-fn end(end: Option<&ExchangeEnd>) -> (Option<&'static str>, Option<&str>) {
-    (
-        end.map(ExchangeEnd::name),
-        end.and_then(ExchangeEnd::failure),
-    )
 }
 
 async fn piece(
