@@ -11,7 +11,7 @@ use ::http::{Method, StatusCode};
 use chat::ids::{CallId, RoundId, Subject, TurnId};
 use url::Url;
 
-pub use self::capture::BODY_KEPT_BYTES;
+pub use self::capture::{ARRIVALS_KEPT, BODY_KEPT_BYTES};
 pub(crate) use self::recording::{Recording, RequestHead, Tapping};
 
 /// Whom an exchange was with.
@@ -63,11 +63,11 @@ pub struct Exchange {
     pub method: Method,
     /// The request's URL, redacted.
     pub url: Url,
-    /// The request's headers, redacted.
+    /// The request's headers, redacted, as far as they are kept.
     pub request_headers: Vec<(String, String)>,
     /// The answer's status; none if there was no answer.
     pub status: Option<StatusCode>,
-    /// The answer's headers, redacted.
+    /// The answer's headers, likewise.
     pub response_headers: Vec<(String, String)>,
     /// Bytes of the request's body.
     pub bytes_out: u64,
@@ -153,8 +153,8 @@ pub trait Record: Send {
 pub enum Wants {
     /// Both.
     Bodies,
-    /// Only the request's.
-    Request,
+    /// Only the beginning of the request's: enough to see what it is about.
+    Beginning,
 }
 
 /// A piece of a body. Of one over [`BODY_KEPT_BYTES`] only the start comes.
@@ -166,8 +166,10 @@ pub struct Piece {
     pub start: u64,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// The frames it arrived in: where in the body each ended, and when, microseconds after the
-    /// start of the exchange. None of a request.
+    /// The frames it arrived in; none of a request.
+    pub frames: u64,
+    /// When it arrived: up to where in the body at which time, microseconds after the start of the
+    /// exchange. Frames that came together have one time, and a body has about [`ARRIVALS_KEPT`].
     pub arrivals: Vec<(u64, u64)>,
 }
 

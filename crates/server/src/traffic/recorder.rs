@@ -68,7 +68,7 @@ impl Record for Recording {
     fn wants(&self) -> Wants {
         match self.bodies {
             Bodies::Kept => Wants::Bodies,
-            Bodies::Left => Wants::Request,
+            Bodies::Left => Wants::Beginning,
         }
     }
 
@@ -85,6 +85,7 @@ impl Record for Recording {
             side,
             start: piece.start,
             bytes: piece.bytes,
+            frames: piece.frames,
             arrivals: piece.arrivals,
             repeats,
         });

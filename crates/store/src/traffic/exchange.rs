@@ -168,8 +168,10 @@ pub struct Piece {
     pub start: u64,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// The frames it arrived in: where in the body each ended, and when, microseconds after the
-    /// start of the exchange.
+    /// The frames it arrived in; none of a request.
+    pub frames: u64,
+    /// When it arrived: up to where in the body at which time, microseconds after the start of the
+    /// exchange.
     pub arrivals: Vec<(u64, u64)>,
     /// Whether the same bytes may well come again, and are to be stored once.
     pub repeats: Repeats,
@@ -262,8 +264,8 @@ pub struct BodyRecord {
     pub bytes: Vec<u8>,
     /// How much of it that is.
     pub kept: Kept,
-    /// The frames it arrived in: where in the body each ended, and when, microseconds after the
-    /// start of the exchange. None for a request.
+    /// When it arrived: up to where in the body at which time, microseconds after the start of the
+    /// exchange. None for a request.
     pub arrivals: Vec<(u64, u64)>,
 }
 

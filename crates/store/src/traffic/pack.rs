@@ -1,6 +1,9 @@
 //! The stored forms of bodies: their parts, compressed parts, times of arrival.
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use crate::error::StoreError;
@@ -14,6 +17,9 @@ const WORTH_PACKING: usize = 64;
 /// Parts of a body, at most: what is more stays together in the last of them. More messages than
 /// any model takes in.
 const PARTS: usize = 16 * 1024;
+
+/// Bytes of a request in which its label is looked for: what names it stands before what it says.
+const LABEL_WITHIN: usize = 4 * 1024;
 
 /// Bytes of a label that are kept: JSON-RPC methods and names of tools and models are shorter.
 const LABEL_BYTES: usize = 200;
@@ -112,27 +118,88 @@ fn cuts(body: &[u8]) -> Option<Vec<usize>> {
 }
 
 /// What a request is about: its JSON-RPC method (of `tools/call` with the tool's name), or the
-/// model it asks.
+/// model it asks. The beginning of the request is enough.
 pub(super) fn label(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Request {
-        method: Option<String>,
-        params: Option<Params>,
-        model: Option<String>,
-    }
-    #[derive(Deserialize)]
-    struct Params {
-        name: Option<String>,
-    }
-    let request: Request = serde_json::from_slice(body).ok()?;
-    let name = request.params.and_then(|params| params.name);
-    let mut label = match (request.method, name) {
+    let mut said = Said::default();
+    let head = body.get(..LABEL_WITHIN).unwrap_or(body);
+    // It may well be cut: what stands before the cut counts.
+    let _cut = (&mut said).deserialize(&mut serde_json::Deserializer::from_slice(head));
+    let mut label = match (said.method, said.name) {
         (Some(method), Some(name)) => format!("{method} {name}"),
         (Some(method), None) => method,
-        (None, _) => request.model?,
+        (None, _) => said.model?,
     };
     label.truncate(label.floor_char_boundary(LABEL_BYTES));
     Some(label)
+}
+
+/// What the beginning of a request says of itself.
+#[derive(Default)]
+struct Said {
+    method: Option<String>,
+    /// Of its `params`.
+    name: Option<String>,
+    model: Option<String>,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Said {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Said {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a request")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "method" => self.method = Some(map.next_value()?),
+                "model" => self.model = Some(map.next_value()?),
+                "params" => map.next_value_seed(Params(&mut self.name))?,
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the name out of a request's `params`.
+struct Params<'a>(&'a mut Option<String>);
+
+impl<'de> DeserializeSeed<'de> for Params<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Params<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("parameters by name")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "name" {
+                *self.0 = Some(map.next_value()?);
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Times of arrival as they are stored: from each frame to the next how many bytes and
@@ -238,6 +305,15 @@ mod tests {
         }
         let long = format!(r#"{{"model":"{}"}}"#, "ü".repeat(1000));
         assert!(label(&long).unwrap().len() <= LABEL_BYTES);
+        // However long it goes on, and wherever it is cut.
+        let rest = "x".repeat(100_000);
+        let call = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"_meta":{{"a":[1]}},"name":"query","arguments":{{"sql":"{rest}"}}}}}}"#
+        );
+        assert_eq!(label(&call), named("tools/call query"));
+        assert_eq!(label(&call[..50]), named("tools/call"));
+        assert_eq!(label(r#"{"model":"m","messages":["#), named("m"));
+        assert_eq!(label(r#"{"method":"ping","params":[1]}"#), named("ping"));
     }
 
     #[test]

@@ -46,7 +46,7 @@ pub(super) struct PreparedPiece {
     pub(super) side: Side,
     pub(super) start: u64,
     pub(super) size: usize,
-    pub(super) frames: usize,
+    pub(super) frames: u64,
     pub(super) arrivals: Option<Vec<u8>>,
     pub(super) body: Packed,
 }
@@ -134,6 +134,7 @@ impl Preparer {
             side,
             start,
             bytes,
+            frames,
             arrivals,
             repeats,
         } = piece;
@@ -149,7 +150,7 @@ impl Preparer {
             side,
             start,
             size: bytes.len(),
-            frames: arrivals.len(),
+            frames,
             arrivals: (!arrivals.is_empty()).then(|| pack::pack_arrivals(start, &arrivals)),
             body,
         }

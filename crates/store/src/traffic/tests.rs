@@ -59,6 +59,7 @@ fn request(bytes: &[u8]) -> Piece {
         side: Side::Request,
         start: 0,
         bytes: bytes.to_vec(),
+        frames: 0,
         arrivals: Vec::new(),
         repeats: Repeats::Often,
     }
@@ -69,6 +70,7 @@ fn frame(start: u64, bytes: &[u8], after_us: u64) -> Piece {
         side: Side::Response,
         start,
         bytes: bytes.to_vec(),
+        frames: 1,
         arrivals: vec![(start + bytes.len() as u64, after_us)],
         repeats: Repeats::Seldom,
     }

@@ -17,8 +17,18 @@ const STREAM_PIECE_BYTES: usize = 16 * 1024;
 /// Bytes of any other body that are gathered into one piece.
 const PIECE_BYTES: usize = 256 * 1024;
 
-/// Frames of a piece, however small they are.
-const PIECE_FRAMES: usize = 1024;
+/// Times of arrival in a piece, however little came at each.
+const PIECE_ARRIVALS: usize = 1024;
+
+/// Times of arrival that are kept of a body: 2 MiB. What comes later has one time a piece.
+pub const ARRIVALS_KEPT: usize = 128 * 1024;
+
+/// Frames that come within so many microseconds count as having come together: at the time of the
+/// last of them. A flood of tiny ones would otherwise be mostly times.
+const TOGETHER_US: u64 = 1000;
+
+/// Bytes of a request that are enough to see what it is about.
+const BEGINNING_BYTES: usize = 4 * 1024;
 
 /// How old the last piece of a stream may be when something comes, microseconds: an open stream
 /// can be looked at. What comes after a pause is handed on at once.
@@ -31,7 +41,13 @@ pub(super) struct Capture {
     /// Where in the body the buffer begins.
     start: u64,
     buffer: Vec<u8>,
+    /// Frames in the buffer.
+    frames: u64,
     arrivals: Vec<(u64, u64)>,
+    /// When the first frame of the last of these came, microseconds after the start.
+    together_since: u64,
+    /// How many there were of the body so far.
+    times: usize,
     /// When the last piece was handed on, microseconds after the start of the exchange.
     handed_on: u64,
 }
@@ -43,22 +59,30 @@ impl Capture {
             part: Part::Answer,
             start: 0,
             buffer: Vec::new(),
+            frames: 0,
             arrivals: Vec::new(),
+            together_since: 0,
+            times: 0,
             handed_on: 0,
         }
     }
 
     /// The body of the request, whole.
     pub(super) fn sent(&mut self, body: &[u8], secrets: &[Secret]) {
-        let mut bytes = body.get(..BODY_KEPT_BYTES).unwrap_or(body).to_vec();
+        let most = match self.record.wants() {
+            Wants::Bodies => BODY_KEPT_BYTES,
+            Wants::Beginning => BEGINNING_BYTES,
+        };
+        let mut bytes = body.get(..most).unwrap_or(body).to_vec();
         mask(&mut bytes, secrets);
-        if body.len() > BODY_KEPT_BYTES {
+        if body.len() > most {
             bytes.truncate(bytes.len() - undecided(&bytes, secrets));
         }
         self.record.piece(Piece {
             part: Part::Request,
             start: 0,
             bytes,
+            frames: 0,
             arrivals: Vec::new(),
         });
     }
@@ -73,7 +97,7 @@ impl Capture {
 
     /// A frame of the answer's body. This is the path of every byte: it copies, and no more.
     pub(super) fn received(&mut self, exchange: &Exchange, bytes: &[u8], secrets: &[Secret]) {
-        if self.record.wants() == Wants::Request {
+        if self.record.wants() == Wants::Beginning {
             return;
         }
         let end = self.start + self.buffer.len() as u64;
@@ -84,20 +108,33 @@ impl Capture {
         self.buffer
             .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
         let after = micros(exchange.started.elapsed());
-        self.arrivals
-            .push((self.start + self.buffer.len() as u64, after));
+        self.frames += 1;
+        self.arrived(self.start + self.buffer.len() as u64, after);
         let (most, old) = match self.part {
             Part::Stream => (STREAM_PIECE_BYTES, after - self.handed_on > PIECE_AGE_US),
             Part::Request | Part::Answer => (PIECE_BYTES, false),
         };
-        if self.buffer.len() >= most || self.arrivals.len() >= PIECE_FRAMES {
+        if self.buffer.len() >= most || self.arrivals.len() >= PIECE_ARRIVALS {
             // The next is as large.
-            let (bytes, frames) = (self.buffer.len(), self.arrivals.len());
+            let (bytes, arrivals) = (self.buffer.len(), self.arrivals.len());
             self.hand_on(Rest::Follows, after, secrets);
             self.buffer.reserve(bytes);
-            self.arrivals.reserve(frames);
+            self.arrivals.reserve(arrivals);
         } else if old {
             self.hand_on(Rest::Follows, after, secrets);
+        }
+    }
+
+    /// The body up to `end` is there, `after` so many microseconds.
+    fn arrived(&mut self, end: u64, after: u64) {
+        let together = after.saturating_sub(self.together_since) < TOGETHER_US;
+        match self.arrivals.last_mut() {
+            Some(last) if together || self.times >= ARRIVALS_KEPT => *last = (end, after),
+            Some(_) | None => {
+                self.arrivals.push((end, after));
+                self.together_since = after;
+                self.times += 1;
+            }
         }
     }
 
@@ -130,6 +167,7 @@ impl Capture {
             part: self.part,
             start: self.start,
             bytes,
+            frames: mem::take(&mut self.frames),
             arrivals: mem::replace(&mut self.arrivals, rest),
         };
         self.record.piece(piece);
@@ -228,7 +266,9 @@ mod tests {
                 .iter()
                 .flat_map(|piece| piece.arrivals.iter().map(|(end, _)| *end))
                 .collect();
-            assert_eq!(ends, [(filler.len() + split) as u64, body.len() as u64]);
+            assert_eq!(ends.last(), Some(&(body.len() as u64)));
+            let frames: u64 = pieces.iter().map(|piece| piece.frames).sum();
+            assert_eq!(frames, 2);
         }
     }
 
@@ -301,25 +341,42 @@ mod tests {
         drop(pieces);
 
         let (mut recording, memory) = self::recording(Wants::Bodies, STREAM);
-        for _ in 0..5_000 {
+        for _ in 0..100_000 {
             recording.received(b"x");
         }
         recording.end(End::Complete);
         let pieces = memory.0.lock().unwrap();
-        assert!(
-            pieces[1..]
-                .iter()
-                .all(|piece| piece.arrivals.len() <= PIECE_FRAMES)
-        );
+        let times: usize = pieces.iter().map(|piece| piece.arrivals.len()).sum();
+        assert!(times < 20_000, "{times} times of 100,000 bytes");
+        let frames: u64 = pieces.iter().map(|piece| piece.frames).sum();
+        assert_eq!(frames, 100_000);
+        assert_eq!(pieces.last().unwrap().arrivals.last().unwrap().0, 100_000);
     }
 
     #[test]
-    fn without_bodies_only_the_request_is_looked_at() {
-        let (mut recording, memory) = recording(Wants::Request, STREAM);
+    fn of_a_body_that_takes_for_ever_not_all_times_are_kept() {
+        let memory = Memory(Arc::default(), Wants::Bodies);
+        let mut capture = Capture::new(Box::new(memory));
+        let last = ARRIVALS_KEPT as u64 + 1000;
+        for n in 1..=last {
+            capture.arrived(n, n * TOGETHER_US);
+        }
+        assert_eq!(capture.arrivals.len(), ARRIVALS_KEPT);
+        assert_eq!(capture.arrivals[1], (2, 2 * TOGETHER_US));
+        let at_end = (last, last * TOGETHER_US);
+        assert_eq!(capture.arrivals.last(), Some(&at_end));
+    }
+
+    #[test]
+    fn without_bodies_only_the_beginning_of_the_request_is_looked_at() {
+        let (mut recording, memory) = recording(Wants::Beginning, STREAM);
+        recording.sent(&[vec![b'x'; BEGINNING_BYTES - 5], b"TE-0123456789".to_vec()].concat());
         recording.received(b"hello");
         recording.end(End::Complete);
         let pieces = memory.0.lock().unwrap();
-        assert_eq!(pieces.len(), 1);
-        assert_eq!(pieces[0].part, Part::Request);
+        assert_eq!(pieces.len(), 2);
+        assert!(pieces.iter().all(|piece| piece.part == Part::Request));
+        // Nothing of the secret that the cut goes through.
+        assert_eq!(pieces[1].bytes, vec![b'x'; BEGINNING_BYTES - 5]);
     }
 }

@@ -1,6 +1,7 @@
 //! A recorded body as people read it: JSON that folds, a stream's events with their times, bytes.
 
 use store::traffic::{BodyRecord, Kept, NotKept};
+use wire::tap::ARRIVALS_KEPT;
 
 use super::{
     assembled::Assembled,
@@ -174,7 +175,12 @@ fn about(text: &str) -> Option<String> {
 
 fn note(shown: &Shown<'_>) -> Option<String> {
     let kept = words::size(shown.record.bytes.len() as u64);
+    let times = shown.record.arrivals.len();
     match shown.record.kept {
+        Kept::All | Kept::Cut { .. } if times >= ARRIVALS_KEPT => Some(format!(
+            "It came in more pieces than times are kept of ({ARRIVALS_KEPT}): those of its end are \
+             rough. {kept} of it were recorded."
+        )),
         Kept::All => None,
         Kept::Cut { of } => Some(format!(
             "Only the first {kept} of {} were recorded.",
@@ -344,6 +350,12 @@ mod tests {
             note(Kept::Cut { of: 5000 }),
             "Only the first 4 B of 4.8 KiB were recorded."
         );
+        let record = BodyRecord {
+            arrivals: vec![(4, 1); ARRIVALS_KEPT],
+            ..record(b"half")
+        };
+        let rough = Body::new(&shown(&record, &headers)).note.unwrap();
+        assert!(rough.contains("rough"), "{rough}");
         assert!(note(Kept::Not(NotKept::Metadata)).contains("TOOLGATE_TRAFFIC"));
         assert!(note(Kept::Not(NotKept::Dropped)).contains("no room"));
     }
