@@ -1,4 +1,4 @@
-//! MCP servers: connecting, listing, calling. rmcp stays behind this module.
+//! MCP servers: connecting, listing, calling, reading. rmcp stays behind this module.
 //!
 //! A [`Connection`] is one MCP client to one server. It reads the newest token for each request,
 //! heals itself when its session is lost, and tells of each call exactly how it ended, above all
@@ -16,6 +16,7 @@ mod inbox;
 mod json;
 mod legacy;
 mod post;
+mod read;
 mod session;
 mod trouble;
 mod wire;
@@ -32,6 +33,7 @@ use chat::{
     ids::Subject,
     tool::Catalog,
 };
+use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -40,6 +42,7 @@ use url::Url;
 pub use self::{
     call::{CallContext, CallEvent, CallRequest, RunningCall},
     era::EraMemory,
+    read::{ReadError, ReadRequest},
 };
 use self::{
     echo::Secrets,
@@ -223,6 +226,16 @@ impl Connection {
     /// Starts a tool call.
     pub fn call(&self, request: CallRequest) -> RunningCall {
         call::start(&self.0, request)
+    }
+
+    /// Reads a resource that a result of the server's links to: the item of MCP's
+    /// `ReadResourceResult.contents` that has its URI, else the first, as the server sent it but
+    /// for secrets that it was sent. Dropping the future cancels it at the server.
+    ///
+    /// # Errors
+    /// Why it cannot be had.
+    pub async fn read(&self, request: ReadRequest) -> Result<Value, ReadError> {
+        read::read(&self.0, request).await
     }
 
     /// Ends the connection: running calls are cancelled at the server and end

@@ -72,10 +72,7 @@ pub(super) fn ended(outcome: Outcome, failure: Option<Failure>) -> CallEvent {
 
 /// MCP's `CallToolResult`, if it is one.
 pub(super) fn of_result(raw: Value) -> CallEvent {
-    let asks = matches!(
-        raw.get("resultType").and_then(Value::as_str),
-        Some(kind) if kind != "complete"
-    );
+    let asks = !is_complete(&raw);
     let has_content =
         raw.get("content").is_some_and(Value::is_array) || raw.get("structuredContent").is_some();
     if asks || !has_content {
@@ -105,6 +102,13 @@ pub(super) fn of_result(raw: Value) -> CallEvent {
         raw,
         failure: None,
     }
+}
+
+/// Whether a result is the end: from MCP 2026-07-28 on one can ask for more first
+/// (`InputRequiredResult`).
+pub(super) fn is_complete(result: &Value) -> bool {
+    let kind = result.get("resultType").and_then(Value::as_str);
+    kind.is_none_or(|kind| kind == "complete")
 }
 
 /// A JSON-RPC error, in the shape of a result that is one.

@@ -26,6 +26,8 @@ pub(super) enum Purpose {
     Call(CallContext),
     /// `tools/list`.
     List,
+    /// `resources/read`, of a link in this call's result.
+    Read(CallContext),
 }
 
 /// What came of a request.
@@ -280,6 +282,7 @@ impl Inbox {
         };
         let (stand_in, too_deep) = match waiting.slot.purpose() {
             Purpose::Call(_) => (json!({ "content": [] }), nests_too_deeply(place)),
+            Purpose::Read(_) => (json!({ "contents": [] }), nests_too_deeply(place)),
             // Each tool is looked at by itself.
             Purpose::List => (catalog::without_broken(place), false),
         };

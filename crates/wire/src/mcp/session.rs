@@ -11,8 +11,8 @@ use rmcp::{
     Peer, RoleClient,
     model::{
         CallToolRequest, CallToolRequestParams, CancelledNotificationParam, ClientConfig,
-        ClientRequest, JsonObject, ListToolsRequest, PaginatedRequestParams, RequestId,
-        ServerResult, SubscriptionFilter,
+        ClientRequest, JsonObject, ListToolsRequest, PaginatedRequestParams, ReadResourceRequest,
+        ReadResourceRequestParams, RequestId, ServerResult, SubscriptionFilter,
     },
     service::{PeerRequestOptions, RequestHandle, RunningService, ServiceError},
 };
@@ -44,7 +44,7 @@ const RESUBSCRIBE_AFTER: Duration = Duration::from_secs(5);
 const RESUBSCRIPTIONS: u32 = 6;
 
 /// JSON-RPC: there is no such method.
-const METHOD_NOT_FOUND: i64 = -32601;
+pub(super) const METHOD_NOT_FOUND: i64 = -32601;
 
 /// How a server tells that its tools changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -169,6 +169,27 @@ impl Session {
         self.peer
             .send_cancellable_request(request, PeerRequestOptions::no_options())
             .await
+    }
+
+    /// Asks for a resource. What comes of it is told as of a call.
+    pub(super) async fn read(
+        &self,
+        uri: String,
+        slot: &Slot,
+    ) -> Result<RequestHandle<RoleClient>, ServiceError> {
+        let params = ReadResourceRequestParams::new(uri);
+        let mut request = ReadResourceRequest::new(params);
+        request.extensions.insert(slot.clone());
+        let request = ClientRequest::ReadResourceRequest(request);
+        self.peer
+            .send_cancellable_request(request, PeerRequestOptions::no_options())
+            .await
+    }
+
+    /// Whether the server said that it has resources: others must not be asked (MCP, "Lifecycle").
+    pub(super) fn offers_resources(&self) -> bool {
+        let info = self.peer.peer_info();
+        info.is_some_and(|info| info.capabilities.resources.is_some())
     }
 
     /// Tells the server to stop a request: by `notifications/cancelled`, or by closing its

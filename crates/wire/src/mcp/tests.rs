@@ -5,6 +5,7 @@ mod calls;
 mod connecting;
 mod echo;
 mod pomerium;
+mod reads;
 mod real;
 
 use std::{future::Future, io, sync::atomic::AtomicUsize};

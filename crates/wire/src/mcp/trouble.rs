@@ -19,7 +19,7 @@ use crate::http::HttpError;
 const EXCERPT: usize = 160;
 
 /// JSON-RPC: invalid params. Pomerium's denials carry it.
-const INVALID_PARAMS: i64 = -32602;
+pub(super) const INVALID_PARAMS: i64 = -32602;
 
 /// MCP 2026-07-28: the request's headers do not match its body.
 pub(super) const HEADER_MISMATCH: i64 = -32020;
@@ -113,6 +113,15 @@ impl Trouble {
         self
     }
 
+    /// The same, of a request that changes nothing: it can simply be made again.
+    #[must_use]
+    pub(super) fn of_a_read(mut self) -> Self {
+        if let Some(before) = self.failure.advice.strip_suffix(CHECK_FIRST) {
+            self.failure.advice = format!("{before}{CHECK_SERVER}");
+        }
+        self
+    }
+
     /// A request without an answer, or an answer without an end; `layer` is whose house the
     /// connection leads to.
     pub(super) fn of_error(error: &HttpError, layer: Layer) -> Self {
@@ -181,6 +190,7 @@ const ASK_POLICY: &str =
     "Ask whoever runs the route for access; the request id leads them to the decision.";
 const ASK_SERVER: &str = "Ask whoever runs the server for access.";
 const TRY_AGAIN: &str = "Try again.";
+const CHECK_SERVER: &str = "Check that the server is up, then try again.";
 const CHECK_FIRST: &str = "The call may have had its effect: check before repeating it.";
 
 /// The first words of a body, in one line.

@@ -215,9 +215,12 @@ impl Wire {
             server: Some(self.link.server.name.clone()),
             ..Context::default()
         };
-        if let Some(Purpose::Call(call)) = slot.map(Slot::purpose) {
-            context.turn = Some(call.turn.clone());
-            context.call = Some(call.call);
+        match slot.map(Slot::purpose) {
+            Some(Purpose::Call(call) | Purpose::Read(call)) => {
+                context.turn = Some(call.turn.clone());
+                context.call = Some(call.call);
+            }
+            Some(Purpose::List) | None => {}
         }
         context
     }
