@@ -9,6 +9,7 @@ pub mod turn;
 
 pub mod effect;
 pub mod event;
+pub mod exchange;
 pub mod input;
 pub mod request;
 

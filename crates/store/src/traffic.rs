@@ -34,9 +34,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::{
     exchange::{
-        Bodies, BodyRecord, Dropped, ExchangeEnd, ExchangeHead, ExchangeId, ExchangeRow,
-        ExchangeState, ExchangeWhole, Kept, NotKept, Paused, Peer, Piece, Repeats, Side,
-        TrafficTurn,
+        Bodies, BodyRecord, Dropped, ExchangeHead, ExchangeId, ExchangeRow, ExchangeState,
+        ExchangeWhole, Kept, NotKept, Paused, Piece, Repeats, Side, TrafficTurn,
     },
     queue::{OpenExchange, WAITING_BYTES},
     read::{EXCHANGES_PAGE, TURNS_PAGE},
@@ -76,7 +75,7 @@ struct Inner {
 impl TrafficStore {
     /// Opens the traffic file beside the database that `url` (`sqlite://PATH`) names, makes it if
     /// there is none, and brings its schema up to date. Exchanges that were open when the last
-    /// process ended are [`Interrupted`](ExchangeEnd::Interrupted), as soon as the file can be
+    /// process ended are [`Interrupted`](chat::exchange::End::Interrupted), as soon as the file can be
     /// written: a full disk keeps nobody from starting. The task that writes is
     /// spawned on `tasks`; it ends with [`close`](Self::close), or when the last handle is dropped.
     pub async fn open(url: &str, tasks: &TaskTracker) -> Result<Self, OpenError> {

@@ -8,34 +8,12 @@ mod secret;
 use std::time::{Duration, Instant};
 
 use ::http::{Method, StatusCode};
+pub use chat::exchange::{End, Peer};
 use chat::ids::{CallId, RoundId, Subject, TurnId};
 use url::Url;
 
 pub use self::capture::{ARRIVALS_KEPT, BODY_KEPT_BYTES};
 pub(crate) use self::recording::{Recording, RequestHead, Tapping};
-
-/// Whom an exchange was with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Peer {
-    /// A model endpoint.
-    #[default]
-    Model,
-    /// An MCP server, possibly through Pomerium.
-    Mcp,
-    /// Pomerium itself.
-    Pomerium,
-}
-
-impl Peer {
-    /// The word in records.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Mcp => "mcp",
-            Self::Pomerium => "pomerium",
-        }
-    }
-}
 
 /// What caused a request.
 #[derive(Clone, Debug, Default)]
@@ -104,18 +82,6 @@ impl Exchange {
             essence.eq_ignore_ascii_case("text/event-stream")
         })
     }
-}
-
-/// How an exchange ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum End {
-    /// With the end of the answer's body.
-    Complete,
-    /// With an error.
-    Failed(String),
-    /// Because nobody wanted the rest: the caller dropped it.
-    #[default]
-    Dropped,
 }
 
 /// Sees every exchange. It is called in the middle of the traffic, so it must not wait: what it

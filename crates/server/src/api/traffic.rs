@@ -10,11 +10,13 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use chat::ids::{CallId, RoundId, Subject, TurnId};
+use chat::{
+    exchange::End,
+    ids::{CallId, RoundId, Subject, TurnId},
+};
 use serde::{Deserialize, Serialize};
 use store::traffic::{
-    BodyRecord, Dropped, ExchangeEnd, ExchangeId, ExchangeRow, ExchangeWhole, Kept, NotKept,
-    Paused, TrafficTurn,
+    BodyRecord, Dropped, ExchangeId, ExchangeRow, ExchangeWhole, Kept, NotKept, Paused, TrafficTurn,
 };
 
 use crate::{
@@ -284,12 +286,8 @@ impl From<ExchangeRow> for ExchangeBody {
             bytes_out: row.bytes_out,
             bytes_in: row.bytes_in,
             frames_in: row.frames_in,
-            end: row.end.as_ref().map(ExchangeEnd::name),
-            failure: row
-                .end
-                .as_ref()
-                .and_then(ExchangeEnd::failure)
-                .map(str::to_owned),
+            end: row.end.as_ref().map(End::name),
+            failure: row.end.as_ref().and_then(End::failure).map(str::to_owned),
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use chat::exchange::End;
 use store::traffic::{
-    self, Bodies, ExchangeEnd, ExchangeHead, ExchangeId, ExchangeState, OpenExchange, Repeats,
-    Side, TrafficStore,
+    self, Bodies, ExchangeHead, ExchangeId, ExchangeState, OpenExchange, Repeats, Side,
+    TrafficStore,
 };
 use uuid::Uuid;
-use wire::tap::{End, Exchange, Part, Peer, Piece, Record, Tap, TraceTap, Wants};
+use wire::tap::{Exchange, Part, Piece, Record, Tap, TraceTap, Wants};
 
 use crate::{
     clock,
@@ -42,7 +43,7 @@ impl Tap for Recorder {
             turn: context.turn.clone(),
             round: context.round,
             call: context.call,
-            peer: peer(context.peer),
+            peer: context.peer,
             server: context.server.clone(),
             method: exchange.method.to_string(),
             url: exchange.url.to_string(),
@@ -96,16 +97,12 @@ impl Record for Recording {
     }
 
     fn finished(&mut self, exchange: &Exchange) {
-        let end = match &exchange.end {
-            End::Complete => ExchangeEnd::Complete,
-            End::Dropped => ExchangeEnd::Dropped,
-            End::Failed(failure) => ExchangeEnd::Failed(failure.clone()),
-        };
-        self.exchange.state(state(exchange, Some(end)));
+        self.exchange
+            .state(state(exchange, Some(exchange.end.clone())));
     }
 }
 
-fn state(exchange: &Exchange, end: Option<ExchangeEnd>) -> ExchangeState {
+fn state(exchange: &Exchange, end: Option<End>) -> ExchangeState {
     ExchangeState {
         status: exchange.status.map(|status| status.as_u16()),
         request_id: exchange.request_id().map(str::to_owned),
@@ -116,14 +113,6 @@ fn state(exchange: &Exchange, end: Option<ExchangeEnd>) -> ExchangeState {
         bytes_in: exchange.bytes_in,
         frames_in: exchange.frames_in,
         end,
-    }
-}
-
-fn peer(peer: Peer) -> traffic::Peer {
-    match peer {
-        Peer::Model => traffic::Peer::Model,
-        Peer::Mcp => traffic::Peer::Mcp,
-        Peer::Pomerium => traffic::Peer::Pomerium,
     }
 }
 

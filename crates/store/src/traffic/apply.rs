@@ -1,10 +1,10 @@
 //! Writing a group of prepared entries.
 
-use chat::ids::TurnId;
+use chat::{exchange::End, ids::TurnId};
 use sqlx::{Connection, SqliteConnection};
 
 use super::{
-    ExchangeEnd, ExchangeState,
+    ExchangeState,
     prepare::{Hash, NewExchange, Packed, Part, Prepared, PreparedPiece},
 };
 use crate::body::count;
@@ -99,9 +99,9 @@ async fn state(
     .bind(new.headers_after_us.map(count))
     .bind(count(new.bytes_in))
     .bind(count(new.frames_in))
-    .bind(end.map(ExchangeEnd::name))
+    .bind(end.map(End::name))
     .bind(new.ended_after_us.map(count))
-    .bind(end.and_then(ExchangeEnd::failure))
+    .bind(end.and_then(End::failure))
     .bind(number)
     .execute(conn)
     .await

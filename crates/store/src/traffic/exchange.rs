@@ -1,6 +1,9 @@
 //! What an exchange is, as it is written and as it is read.
 
-use chat::ids::{CallId, RoundId, Subject, TurnId};
+use chat::{
+    exchange::{End, Peer},
+    ids::{CallId, RoundId, Subject, TurnId},
+};
 
 /// The id of an exchange: a `UUIDv7`, made by whoever records it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,76 +19,6 @@ impl ExchangeId {
 impl std::fmt::Display for ExchangeId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// Whom an exchange was with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
-    /// A model endpoint.
-    Model,
-    /// An MCP server, possibly through Pomerium.
-    Mcp,
-    /// Pomerium itself.
-    Pomerium,
-}
-
-impl Peer {
-    /// The word in the file and on pages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Model => "model",
-            Self::Mcp => "mcp",
-            Self::Pomerium => "pomerium",
-        }
-    }
-
-    pub(super) fn of_name(name: &str) -> Option<Self> {
-        [Self::Model, Self::Mcp, Self::Pomerium]
-            .into_iter()
-            .find(|peer| peer.name() == name)
-    }
-}
-
-/// How an exchange ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExchangeEnd {
-    /// With the end of the answer's body.
-    Complete,
-    /// Because nobody wanted the rest.
-    Dropped,
-    /// With an error.
-    Failed(String),
-    /// Toolgate itself ended without a word, as after a kill.
-    Interrupted,
-}
-
-impl ExchangeEnd {
-    /// The word in the file and in the API.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Complete => "complete",
-            Self::Dropped => "dropped",
-            Self::Failed(_) => "failed",
-            Self::Interrupted => "interrupted",
-        }
-    }
-
-    /// How it failed, if it did.
-    pub fn failure(&self) -> Option<&str> {
-        match self {
-            Self::Failed(why) => Some(why),
-            Self::Complete | Self::Dropped | Self::Interrupted => None,
-        }
-    }
-
-    pub(super) fn of_name(name: &str, failure: Option<String>) -> Self {
-        match name {
-            "complete" => Self::Complete,
-            "dropped" => Self::Dropped,
-            "failed" => Self::Failed(failure.unwrap_or_default()),
-            _ => Self::Interrupted,
-        }
     }
 }
 
@@ -147,7 +80,7 @@ pub struct ExchangeState {
     /// Frames of the answer's body that arrived.
     pub frames_in: u64,
     /// How it ended; none: it is still open.
-    pub end: Option<ExchangeEnd>,
+    pub end: Option<End>,
 }
 
 /// Which body of an exchange.
@@ -222,7 +155,7 @@ pub struct ExchangeRow {
     /// Frames of the answer's body, likewise.
     pub frames_in: u64,
     /// How it ended; none: it is still open.
-    pub end: Option<ExchangeEnd>,
+    pub end: Option<End>,
     /// The JSON-RPC method (of `tools/call` with the tool's name) or the model, from the request's
     /// body.
     pub label: Option<String>,
@@ -234,10 +167,10 @@ impl ExchangeRow {
     pub fn failed(&self) -> bool {
         let refused = self.status.is_none_or(|status| status >= 400);
         match self.end {
-            Some(ExchangeEnd::Failed(_)) => true,
-            Some(ExchangeEnd::Complete) => refused,
-            Some(ExchangeEnd::Dropped) => refused && self.status.is_some(),
-            Some(ExchangeEnd::Interrupted) | None => false,
+            Some(End::Failed(_)) => true,
+            Some(End::Complete) => refused,
+            Some(End::Dropped) => refused && self.status.is_some(),
+            Some(End::Interrupted) | None => false,
         }
     }
 }

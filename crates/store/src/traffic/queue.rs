@@ -5,13 +5,10 @@ use std::sync::{
     atomic::{AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering},
 };
 
-use chat::ids::TurnId;
+use chat::{exchange::End, ids::TurnId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{
-    Dropped, ExchangeEnd, ExchangeHead, ExchangeState, Paused, Piece, TrafficStore,
-    retention::Purge,
-};
+use super::{Dropped, ExchangeHead, ExchangeState, Paused, Piece, TrafficStore, retention::Purge};
 use crate::error::StoreError;
 
 /// Bytes that may wait to be written, of all exchanges together: some seconds of a disk's work.
@@ -54,7 +51,7 @@ impl Entry {
             Self::Label(_, body) => body.len(),
             Self::Begun(_, head) => head.url.len() + size(&head.request_headers),
             Self::State(_, state) => {
-                let failure = state.end.as_ref().and_then(ExchangeEnd::failure);
+                let failure = state.end.as_ref().and_then(End::failure);
                 size(&state.response_headers) + failure.map_or(0, str::len)
             }
             Self::Forget(..) | Self::Purge(..) | Self::Flush(_) => 0,
@@ -220,7 +217,7 @@ impl OpenExchange {
     pub fn state(&self, mut state: ExchangeState) {
         if self.queue.waiting.load(Ordering::Relaxed) > WAITING_BYTES {
             state.response_headers.clear();
-            if let Some(ExchangeEnd::Failed(why)) = &mut state.end {
+            if let Some(End::Failed(why)) = &mut state.end {
                 why.clear();
             }
         }

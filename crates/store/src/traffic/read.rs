@@ -1,11 +1,14 @@
 //! Reading traffic, each exchange for the person it was made for.
 
-use chat::ids::{CallId, RoundId, Subject, TurnId};
+use chat::{
+    exchange::{End, Peer},
+    ids::{CallId, RoundId, Subject, TurnId},
+};
 use sqlx::{FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Bodies, BodyRecord, ExchangeEnd, ExchangeId, ExchangeRow, ExchangeWhole, Kept, NotKept, Peer,
-    Side, TrafficStore, TrafficTurn, pack,
+    Bodies, BodyRecord, ExchangeId, ExchangeRow, ExchangeWhole, Kept, NotKept, Side, TrafficStore,
+    TrafficTurn, pack,
 };
 use crate::{body::stored_count, error::StoreError};
 
@@ -197,7 +200,9 @@ impl FromRow<'_, SqliteRow> for Columns {
         let small = |number: Option<i64>| number.and_then(|n| u32::try_from(n).ok());
         let peer: String = from.try_get("peer")?;
         let failure = text("failure")?;
-        let end = text("ended")?.map(|name| ExchangeEnd::of_name(&name, failure));
+        // A word of a newer version's is an end, too.
+        let end = |name: String| End::of_name(&name, failure).unwrap_or(End::Interrupted);
+        let end = text("ended")?.map(end);
         let row = ExchangeRow {
             id: ExchangeId(from.try_get("key")?),
             turn: text("turn_id")?.map(TurnId),

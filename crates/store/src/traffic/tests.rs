@@ -1,6 +1,9 @@
 use std::path::PathBuf;
 
-use chat::ids::{CallId, RoundId, Subject, TurnId};
+use chat::{
+    exchange::{End, Peer},
+    ids::{CallId, RoundId, Subject, TurnId},
+};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
@@ -86,7 +89,7 @@ fn ended(bytes_out: u64, bytes_in: u64) -> ExchangeState {
         bytes_out,
         bytes_in,
         frames_in: 2,
-        end: Some(ExchangeEnd::Complete),
+        end: Some(End::Complete),
     }
 }
 
@@ -108,7 +111,7 @@ async fn an_exchange_comes_back_as_it_was_to_its_person_only() {
     store.flush().await.unwrap();
     let whole = store.exchange(&ana(), &open.id).await.unwrap().unwrap();
     assert_eq!(whole.row.label.as_deref(), Some("tools/call query"));
-    assert_eq!(whole.row.end, Some(ExchangeEnd::Complete));
+    assert_eq!(whole.row.end, Some(End::Complete));
     assert_eq!(
         (whole.row.turn, whole.row.round, whole.row.call),
         (Some(turn.clone()), Some(RoundId(1)), Some(CallId(2)))
@@ -254,7 +257,7 @@ async fn what_was_open_at_a_kill_is_interrupted_and_new_numbers_do_not_clash() {
     let again = file.open().await;
     let id = ExchangeId("open".to_owned());
     let whole = again.exchange(&ana(), &id).await.unwrap().unwrap();
-    assert_eq!(whole.row.end, Some(ExchangeEnd::Interrupted));
+    assert_eq!(whole.row.end, Some(End::Interrupted));
     assert_eq!((whole.row.bytes_in, whole.row.frames_in), (3, 1));
     let next = again.begin(head("next", None)).unwrap();
     next.state(ended(0, 0));
@@ -358,10 +361,10 @@ async fn errors_are_counted_as_a_row_says_it_failed() {
     let turn = TurnId::from("turn");
     let ends = [
         None,
-        Some(ExchangeEnd::Complete),
-        Some(ExchangeEnd::Dropped),
-        Some(ExchangeEnd::Failed("broke".to_owned())),
-        Some(ExchangeEnd::Interrupted),
+        Some(End::Complete),
+        Some(End::Dropped),
+        Some(End::Failed("broke".to_owned())),
+        Some(End::Interrupted),
     ];
     for (number, end) in ends.iter().enumerate() {
         for status in [None, Some(200), Some(502)] {
@@ -406,7 +409,7 @@ async fn a_file_that_cannot_be_written_at_the_start_is_tried_again() {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
     let rows = again.exchanges(&ana(), None, 10).await.unwrap();
-    assert_eq!(rows[0].end, Some(ExchangeEnd::Interrupted));
+    assert_eq!(rows[0].end, Some(End::Interrupted));
     again.close().await;
     store.close().await;
 }

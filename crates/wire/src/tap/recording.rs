@@ -126,7 +126,7 @@ impl Recording {
         self.exchange.ended_after = Some(self.exchange.started.elapsed());
         self.exchange.end = match end {
             End::Failed(error) => End::Failed(redact::text(&error, &self.secrets)),
-            End::Complete | End::Dropped => end,
+            End::Complete | End::Dropped | End::Interrupted => end,
         };
         if let Some(capture) = &mut self.capture {
             capture.finished(&self.exchange, &self.secrets);

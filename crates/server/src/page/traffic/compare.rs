@@ -3,10 +3,11 @@
 use askama::Template;
 use chat::{
     event::CallFinished,
+    exchange::Peer,
     ids::{RoundId, TurnId},
     transcript::{CallItem, Transcript},
 };
-use store::traffic::{ExchangeRow, Peer};
+use store::traffic::ExchangeRow;
 
 use super::{body::raw, folded, waterfall, words};
 use crate::page::{assets, call::step, render, turn::element, visible};

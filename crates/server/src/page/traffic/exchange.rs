@@ -1,8 +1,11 @@
 //! `/traffic/{turn}/{exchange}`: one request and its response, whole.
 
 use askama::Template;
-use chat::ids::{CallId, ConversationId, Subject, TurnId};
-use store::traffic::{BodyRecord, ExchangeEnd, ExchangeRow, ExchangeWhole, Kept, Peer};
+use chat::{
+    exchange::{End, Peer},
+    ids::{CallId, ConversationId, Subject, TurnId},
+};
+use store::traffic::{BodyRecord, ExchangeRow, ExchangeWhole, Kept};
 
 use super::{
     body::{Body, Formatted, Shown},
@@ -154,9 +157,9 @@ impl Opened<'_> {
 
 fn failure(row: &ExchangeRow) -> Option<String> {
     match &row.end {
-        Some(ExchangeEnd::Failed(why)) => Some(shown(why)),
-        Some(ExchangeEnd::Interrupted) => Some("Toolgate ended before it did.".to_owned()),
-        Some(ExchangeEnd::Complete | ExchangeEnd::Dropped) | None => None,
+        Some(End::Failed(why)) => Some(shown(why)),
+        Some(End::Interrupted) => Some("Toolgate ended before it did.".to_owned()),
+        Some(End::Complete | End::Dropped) | None => None,
     }
 }
 
@@ -176,7 +179,7 @@ fn facts(whole: &ExchangeWhole) -> Vec<(&'static str, String)> {
     if let Some((_, us)) = whole.response.arrivals.first() {
         facts.push(("First byte after", words::duration(*us)));
     }
-    if row.end == Some(ExchangeEnd::Dropped) {
+    if row.end == Some(End::Dropped) {
         facts.push(("End", "Toolgate wanted no more of it".to_owned()));
     }
     if let Some(round) = row.round {

@@ -1,7 +1,11 @@
 //! Exchanges as rows, each with its place on the axis of the turn's time.
 
-use chat::{ids::TurnId, transcript::Transcript};
-use store::traffic::{ExchangeEnd, ExchangeRow, Peer};
+use chat::{
+    exchange::{End, Peer},
+    ids::TurnId,
+    transcript::Transcript,
+};
+use store::traffic::ExchangeRow;
 use url::Url;
 
 use super::words;
@@ -201,15 +205,13 @@ pub(super) fn status(row: &ExchangeRow) -> (&'static str, String) {
     match (&row.end, code) {
         (None, Some(code)) => ("open", format!("{code}, running")),
         (None, None) => ("open", "Running".to_owned()),
-        (Some(ExchangeEnd::Failed(_)), Some(code)) => ("failed", format!("{code}, broke off")),
-        (Some(ExchangeEnd::Failed(_) | ExchangeEnd::Complete), None) => {
-            ("failed", "No answer".to_owned())
-        }
-        (Some(ExchangeEnd::Interrupted), _) => ("left", "Interrupted".to_owned()),
-        (Some(ExchangeEnd::Dropped), None) => ("left", "Given up".to_owned()),
+        (Some(End::Failed(_)), Some(code)) => ("failed", format!("{code}, broke off")),
+        (Some(End::Failed(_) | End::Complete), None) => ("failed", "No answer".to_owned()),
+        (Some(End::Interrupted), _) => ("left", "Interrupted".to_owned()),
+        (Some(End::Dropped), None) => ("left", "Given up".to_owned()),
         // Dropped with an answer: what was wanted of it had come. A stream of a model's is not read
         // to its last byte.
-        (Some(ExchangeEnd::Dropped | ExchangeEnd::Complete), Some(code)) => {
+        (Some(End::Dropped | End::Complete), Some(code)) => {
             (if refused { "failed" } else { "ok" }, code)
         }
     }
@@ -285,7 +287,7 @@ mod tests {
             bytes_out: 0,
             bytes_in: 0,
             frames_in: 0,
-            end: ended.map(|_| ExchangeEnd::Complete),
+            end: ended.map(|_| End::Complete),
             label: None,
         }
     }
