@@ -36,92 +36,73 @@ pub struct TurnRow {
     pub transcript: Transcript,
 }
 
-/// Which turns of a conversation are looked at.
+/// Which turns of which path through a conversation are looked at. A branch is the path to the
+/// newest turn of all, or to the newest that comes of the turn that it goes through.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Window<'a> {
-    /// The path to its newest turn.
+    /// The last turns of the newest branch.
     #[default]
     Newest,
-    /// The path to the newest turn that comes of this one, which it goes through.
+    /// The last turns of the branch through this one.
     Through(&'a TurnId),
-    /// The path to the turn that this one follows.
+    /// Those around this one on the branch through it; the last ones, if it is among them.
+    Around(&'a TurnId),
+    /// Those just before this one, on the branch through it.
     Before(&'a TurnId),
+    /// Those just after this one, on the branch through it.
+    After(&'a TurnId),
+    /// The last turns of the path to this one, which it ends with.
+    To(&'a TurnId),
+}
+
+/// What is seen of a branch through a window.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Branch {
+    /// The turns in the window, oldest first.
+    pub turns: Vec<TurnRow>,
+    /// The turn that the branch ends with.
+    pub last: TurnId,
+    /// Whether that one comes after the window.
+    pub goes_on: bool,
 }
 
 impl Store {
-    /// The turns of a conversation that led to its newest one, oldest first: of a longer path the
-    /// last [`PATH_TURNS`]. `None` when the user has no such conversation.
-    pub async fn turns(
-        &self,
-        subject: &Subject,
-        conversation: &ConversationId,
-    ) -> Result<Option<Vec<TurnRow>>, StoreError> {
-        self.branch(subject, conversation, None).await
-    }
-
-    /// The turns of a conversation that led to the newest one that comes of `through` (to the
-    /// newest of all if none is named), oldest first: of a longer path the last [`PATH_TURNS`].
+    /// What a window shows of a conversation: at most `limit` turns, and at most [`PATH_TURNS`].
     /// `None` when the user has no such conversation, or it no such turn.
     pub async fn branch(
         &self,
         subject: &Subject,
         conversation: &ConversationId,
-        through: Option<&TurnId>,
-    ) -> Result<Option<Vec<TurnRow>>, StoreError> {
-        let window = through.map_or(Window::Newest, Window::Through);
-        self.window(subject, conversation, window, PATH_TURNS).await
-    }
-
-    /// The last turns of a path, oldest first: at most `limit`, and at most [`PATH_TURNS`]. `None`
-    /// when the user has no such conversation, or it no such turn.
-    pub async fn window(
-        &self,
-        subject: &Subject,
-        conversation: &ConversationId,
         window: Window<'_>,
         limit: u32,
-    ) -> Result<Option<Vec<TurnRow>>, StoreError> {
+    ) -> Result<Option<Branch>, StoreError> {
+        let limit = limit.min(PATH_TURNS);
         let mut tx = self.0.readers.begin().await?;
         let tree = Tree::read(&mut tx, subject, conversation).await?;
-        let last = match window {
-            Window::Newest => tree.newest(None),
-            Window::Through(turn) => tree.newest(Some(turn)),
-            Window::Before(turn) => match tree.parents.get(turn) {
-                Some(Some(parent)) => Some(parent),
-                Some(None) => return Ok(Some(Vec::new())),
-                None => None,
-            },
+        let Some(last) = tree.last(window) else {
+            return Ok(None);
         };
-        match last {
-            Some(last) => self.rows(&mut tx, &tree, last, limit).await.map(Some),
-            None => Ok(None),
-        }
+        let (turns, goes_on) = match tree.seen(window, last, limit) {
+            Some((end, count)) => {
+                let turns = self.rows(&mut tx, &tree, end, count).await?;
+                (turns, end != last)
+            }
+            None => (Vec::new(), matches!(window, Window::Before(_))),
+        };
+        Ok(Some(Branch {
+            turns,
+            last: last.clone(),
+            goes_on,
+        }))
     }
 
-    /// The turns of a conversation that led to `last`, and that one, oldest first: of a longer path
-    /// the last [`PATH_TURNS`]. `None` when the user has no such conversation, or it no such turn.
-    pub async fn path(
-        &self,
-        subject: &Subject,
-        conversation: &ConversationId,
-        last: &TurnId,
-    ) -> Result<Option<Vec<TurnRow>>, StoreError> {
-        let mut tx = self.0.readers.begin().await?;
-        let tree = Tree::read(&mut tx, subject, conversation).await?;
-        if tree.parents.contains_key(last) {
-            self.rows(&mut tx, &tree, last, PATH_TURNS).await.map(Some)
-        } else {
-            Ok(None)
-        }
-    }
-
-    /// The last turns of the path to `last`.
+    /// So many of the last turns of the path to `last`.
     async fn rows(
         &self,
         conn: &mut SqliteConnection,
         tree: &Tree,
         last: &TurnId,
-        limit: u32,
+        count: u32,
     ) -> Result<Vec<TurnRow>, StoreError> {
         let rows: Vec<PathColumns> = sqlx::query_as(
             "WITH RECURSIVE path (id, parent_id, depth) AS ( \
@@ -135,7 +116,7 @@ impl Store {
              ORDER BY path.depth DESC",
         )
         .bind(last.as_str())
-        .bind(i64::from(limit.min(PATH_TURNS)))
+        .bind(i64::from(count))
         .fetch_all(&mut *conn)
         .await?;
         let mut turns = Vec::with_capacity(rows.len());
@@ -204,15 +185,60 @@ impl Tree {
         Ok(tree)
     }
 
-    /// The newest turn that comes of this one, or of all.
-    fn newest(&self, through: Option<&TurnId>) -> Option<&TurnId> {
-        let Some(through) = through else {
-            return self.order.last();
+    /// Where the branch ends that a window is on.
+    fn last(&self, window: Window<'_>) -> Option<&TurnId> {
+        match window {
+            Window::Newest => self.order.last(),
+            Window::Through(turn)
+            | Window::Around(turn)
+            | Window::Before(turn)
+            | Window::After(turn) => self.newest_of(turn),
+            Window::To(turn) => self.parents.get_key_value(turn).map(|(turn, _)| turn),
+        }
+    }
+
+    /// The last turn that a window shows of the branch to `last`, and how many it shows at most;
+    /// `None` if it shows none.
+    fn seen<'a>(
+        &'a self,
+        window: Window<'_>,
+        last: &'a TurnId,
+        limit: u32,
+    ) -> Option<(&'a TurnId, u32)> {
+        let back = || std::iter::successors(Some(last), |turn| self.parent(turn));
+        // How many turns of the branch come after one.
+        let after = |turn: &TurnId| {
+            let after = back().position(|each| each == turn);
+            after.and_then(|after| u32::try_from(after).ok())
         };
+        // The one that so many come after.
+        let nth = |after: u32| back().nth(after as usize);
+        match window {
+            Window::Newest | Window::Through(_) | Window::To(_) => Some((last, limit)),
+            Window::Before(turn) => Some((self.parent(turn)?, limit)),
+            Window::Around(turn) => {
+                let after = after(turn)?;
+                let left_out = if after < limit { 0 } else { after - limit / 2 };
+                Some((nth(left_out)?, limit))
+            }
+            Window::After(turn) => {
+                let after = after(turn)?;
+                let shown = limit.min(after);
+                (shown > 0).then_some((nth(after - shown)?, shown))
+            }
+        }
+    }
+
+    fn parent(&self, turn: &TurnId) -> Option<&TurnId> {
+        self.parents.get(turn)?.as_ref()
+    }
+
+    /// The newest turn that comes of this one.
+    fn newest_of(&self, through: &TurnId) -> Option<&TurnId> {
         let mut below: HashSet<&TurnId> = HashSet::new();
         let mut newest = None;
         for turn in &self.order {
-            let parent = self.parents.get(turn).and_then(Option::as_ref);
+            let parent = self.parent(turn);
             if turn == through || parent.is_some_and(|parent| below.contains(parent)) {
                 below.insert(turn);
                 newest = Some(turn);

@@ -39,7 +39,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::writer::Writer;
 pub use crate::{
-    branch::{PATH_TURNS, TurnRow, Window},
+    branch::{Branch, PATH_TURNS, TurnRow, Window},
     conversations::{
         CONVERSATIONS_PAGE, ConversationChange, ConversationRow, Cursor, NoCursor, folded,
     },

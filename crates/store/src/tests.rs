@@ -25,7 +25,7 @@ use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
-use crate::{Append, AppendError, NewTurn, Store};
+use crate::{Append, AppendError, NewTurn, PATH_TURNS, Store, TurnRow, Window};
 
 /// A store in a directory of its own.
 struct Db {
@@ -80,6 +80,11 @@ impl Db {
         self.store.append(append).await
     }
 
+    /// The turns of a conversation that led to its newest one.
+    async fn turns(&self, subject: &Subject, conversation: &str) -> Option<Vec<TurnRow>> {
+        turns_of(&self.store, subject, conversation).await
+    }
+
     /// The names of a turn's events, as its owner sees them.
     async fn names(&self, turn: &str) -> Vec<&'static str> {
         let log = self
@@ -94,6 +99,12 @@ impl Db {
         );
         log.iter().map(|logged| logged.event.name()).collect()
     }
+}
+
+async fn turns_of(store: &Store, subject: &Subject, conversation: &str) -> Option<Vec<TurnRow>> {
+    let conversation = conversation.into();
+    let branch = store.branch(subject, &conversation, Window::Newest, PATH_TURNS);
+    branch.await.unwrap().map(|branch| branch.turns)
 }
 
 fn url(dir: &TempDir) -> String {

@@ -14,7 +14,7 @@ use chat::{
     transcript::Transcript,
 };
 use serde::{Deserialize, Serialize};
-use store::{ConversationChange, ConversationRow, Cursor};
+use store::{ConversationChange, ConversationRow, Cursor, PATH_TURNS, Window};
 use url::form_urlencoded;
 
 use crate::{
@@ -176,9 +176,10 @@ pub(crate) async fn whole(
     let (subject, store) = (&caller.person.subject, &app.context.store);
     let row = store.conversation(subject, &id).await?;
     let row = row.ok_or_else(|| Problem::not_found("conversation"))?;
-    let turns = store.branch(subject, &id, branch.turn.as_ref()).await?;
-    let turns = turns.ok_or_else(|| Problem::not_found("turn"))?.into_iter();
-    let turns = turns.map(|row| BranchTurn {
+    let window = branch.turn.as_ref().map_or(Window::Newest, Window::Through);
+    let branch = store.branch(subject, &id, window, PATH_TURNS).await?;
+    let branch = branch.ok_or_else(|| Problem::not_found("turn"))?;
+    let turns = branch.turns.into_iter().map(|row| BranchTurn {
         id: row.turn,
         parent: row.parent,
         siblings: row.siblings,

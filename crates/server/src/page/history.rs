@@ -8,7 +8,7 @@ use axum::{
 };
 use chat::ids::{ConversationId, TurnId};
 use serde::Deserialize;
-use store::{TurnRow, Window};
+use store::{Branch, PATH_TURNS, TurnRow, Window};
 
 use super::{Open, Shown, page, problem, render, sidebar::Wanted, turns_html};
 use crate::{app::AppState, error::Problem, gate::Caller};
@@ -64,13 +64,13 @@ pub(crate) async fn conversation(
     let found = async {
         let row = store.conversation(subject, &id).await?;
         let row = row.ok_or_else(|| Problem::not_found("conversation"))?;
-        let turns = store.window(subject, &id, window, PAGE_TURNS).await?;
-        let turns = turns.ok_or_else(|| Problem::not_found("turn"))?;
-        let turns = match window {
-            Window::Through(turn) if turns.iter().all(|row| row.turn != *turn) => {
-                from(turn, store.branch(subject, &id, Some(turn)).await?)
+        let branch = store.branch(subject, &id, window, PAGE_TURNS).await?;
+        let turns = branch.ok_or_else(|| Problem::not_found("turn"))?.turns;
+        let turns = match asked.turn.as_ref().filter(|_| asked.before.is_none()) {
+            Some(turn) if turns.iter().all(|row| row.turn != *turn) => {
+                from(turn, store.branch(subject, &id, window, PATH_TURNS).await?)
             }
-            Window::Newest | Window::Through(_) | Window::Before(_) => turns,
+            Some(_) | None => turns,
         };
         let is_cut = asked.before.is_some();
         let after = if is_cut { After::Newer } else { After::Nothing };
@@ -93,8 +93,8 @@ pub(crate) async fn conversation(
 }
 
 /// The turns from this one on.
-fn from(turn: &TurnId, branch: Option<Vec<TurnRow>>) -> Vec<TurnRow> {
-    let mut branch = branch.unwrap_or_default();
+fn from(turn: &TurnId, branch: Option<Branch>) -> Vec<TurnRow> {
+    let mut branch = branch.map_or_else(Vec::new, |branch| branch.turns);
     let before = branch.iter().position(|row| row.turn == *turn);
     branch.drain(..before.unwrap_or_default());
     branch

@@ -11,7 +11,7 @@ use chat::{
     transcript::Transcript,
     turn::Turn,
 };
-use store::{NewTurn, OpenTurnError, Opened, TurnRow};
+use store::{NewTurn, OpenTurnError, Opened, PATH_TURNS, TurnRow, Window};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -214,20 +214,16 @@ impl Turns {
         let store = &self.context.store;
         let row = store.conversation(subject, conversation).await?;
         let row = row.ok_or_else(|| Problem::not_found("conversation"))?;
-        let path = match &post.place {
-            Place::Newest => store.turns(subject, conversation).await?,
-            Place::After(turn) => store.path(subject, conversation, turn).await?,
-            Place::InsteadOf(turn) => {
-                let path = store.path(subject, conversation, turn).await?;
-                path.map(|mut path| {
-                    path.pop();
-                    path
-                })
-            }
+        let window = match &post.place {
+            Place::Newest => Window::Newest,
+            Place::After(turn) => Window::To(turn),
+            Place::InsteadOf(turn) => Window::Before(turn),
         };
+        let branch = store.branch(subject, conversation, window, PATH_TURNS);
+        let branch = branch.await?.ok_or_else(|| Problem::not_found("turn"))?;
         Ok(Begins {
             conversation: row.id,
-            path: path.ok_or_else(|| Problem::not_found("turn"))?,
+            path: branch.turns,
             off: row.off,
         })
     }

@@ -10,7 +10,7 @@ use chat::{
     ids::{Sid, TurnId},
     turn::Turn,
 };
-use store::{OpenTurn, StoreError};
+use store::{OpenTurn, PATH_TURNS, StoreError, Window};
 
 use tokio::sync::oneshot;
 
@@ -98,8 +98,9 @@ impl Turns {
             Some(conversation) => {
                 let subject = &open.subject;
                 let row = store.conversation(subject, conversation).await?;
-                let path = store.path(subject, conversation, &open.turn).await?;
-                (path, row.map(|row| row.off))
+                let to = Window::To(&open.turn);
+                let path = store.branch(subject, conversation, to, PATH_TURNS).await?;
+                (path.map(|path| path.turns), row.map(|row| row.off))
             }
             None => (None, None),
         };

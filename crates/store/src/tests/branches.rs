@@ -1,9 +1,9 @@
 //! The tree of a conversation: branches, their siblings, paths.
 
-use chat::ids::TurnId;
+use chat::ids::{ConversationId, TurnId};
 
 use super::{Db, ana, ben, finished, following, new_turn};
-use crate::{TurnRow, Window};
+use crate::{Branch, Window};
 
 /// A conversation:
 ///
@@ -35,8 +35,21 @@ async fn tree() -> Db {
     db
 }
 
-fn names(rows: &[TurnRow]) -> String {
-    rows.iter().map(|row| row.turn.as_str()).collect()
+fn names(branch: &Branch) -> String {
+    branch.turns.iter().map(|row| row.turn.as_str()).collect()
+}
+
+impl Db {
+    async fn seen(
+        &self,
+        conversation: &ConversationId,
+        window: Window<'_>,
+        limit: u32,
+    ) -> Option<Branch> {
+        let ana = ana();
+        let seen = self.store.branch(&ana, conversation, window, limit);
+        seen.await.unwrap()
+    }
 }
 
 #[tokio::test]
@@ -53,24 +66,21 @@ async fn a_branch_goes_through_a_turn_to_the_newest_that_came_of_it() {
         (Some("g"), "g"),
     ] {
         let through = through.map(TurnId::from);
-        let rows = db
-            .store
-            .branch(&ana(), &conversation, through.as_ref())
-            .await;
-        assert_eq!(names(&rows.unwrap().unwrap()), branch, "{through:?}");
+        let window = through.as_ref().map_or(Window::Newest, Window::Through);
+        let seen = db.seen(&conversation, window, 10).await.unwrap();
+        assert_eq!(names(&seen), branch, "{through:?}");
+        assert!(!seen.goes_on, "{through:?}");
     }
-    let newest = db.store.turns(&ana(), &conversation).await.unwrap();
-    assert_eq!(names(&newest.unwrap()), "g");
 }
 
 #[tokio::test]
 async fn each_turn_knows_what_else_follows_the_same_one() {
     let db = tree().await;
     let through = TurnId::from("e");
-    let rows = db.store.branch(&ana(), &"c".into(), Some(&through)).await;
-    let siblings: Vec<_> = rows
-        .unwrap()
-        .unwrap()
+    let window = Window::Through(&through);
+    let seen = db.seen(&"c".into(), window, 10).await.unwrap();
+    let siblings: Vec<_> = seen
+        .turns
         .into_iter()
         .map(|row| {
             let names = row.siblings.iter().map(TurnId::as_str);
@@ -85,34 +95,45 @@ async fn each_turn_knows_what_else_follows_the_same_one() {
 }
 
 #[tokio::test]
-async fn a_path_ends_with_its_turn_and_a_window_is_its_end() {
+async fn a_window_shows_a_part_of_a_branch() {
     let db = tree().await;
-    let conversation = "c".into();
-    let path = async |last: &str| {
-        let path = db.store.path(&ana(), &conversation, &last.into()).await;
-        path.unwrap().map(|rows| names(&rows))
-    };
-    assert_eq!(path("d").await.as_deref(), Some("abd"));
-    assert_eq!(path("a").await.as_deref(), Some("a"));
-    assert_eq!(path("nowhere").await, None);
-
-    let (d, e, nowhere) = (
-        TurnId::from("d"),
-        TurnId::from("e"),
-        TurnId::from("nowhere"),
-    );
-    for (window, limit, shown) in [
-        (Window::Newest, 10, Some("g")),
-        (Window::Through(&d), 2, Some("de")),
-        (Window::Through(&d), 100_000, Some("abde")),
-        (Window::Before(&e), 2, Some("bd")),
-        (Window::Before(&TurnId::from("g")), 2, Some("")),
-        (Window::Before(&nowhere), 2, None),
-        (Window::Through(&nowhere), 2, None),
+    let (conversation, turn) = ("c".into(), TurnId::from);
+    let [a, b, c, d, e, g] = ["a", "b", "c", "d", "e", "g"].map(turn);
+    let nowhere = turn("nowhere");
+    for (window, limit, shown, last) in [
+        (Window::Newest, 10, "g", "g"),
+        (Window::Through(&d), 2, "de", "e"),
+        (Window::Through(&d), 100_000, "abde", "e"),
+        (Window::To(&d), 10, "abd", "d"),
+        (Window::To(&d), 1, "d", "d"),
+        (Window::To(&a), 10, "a", "a"),
+        (Window::Before(&e), 2, "bd", "e"),
+        (Window::Before(&c), 10, "ab", "c"),
+        (Window::Before(&g), 2, "", "g"),
+        (Window::After(&b), 1, "d", "e"),
+        (Window::After(&b), 10, "de", "e"),
+        (Window::After(&e), 10, "", "e"),
+        (Window::Around(&b), 10, "abde", "e"),
+        (Window::Around(&d), 2, "de", "e"),
+        (Window::Around(&b), 2, "bd", "e"),
+        (Window::Around(&b), 3, "bde", "e"),
+        (Window::Around(&b), 1, "b", "e"),
     ] {
-        let rows = db.store.window(&ana(), &conversation, window, limit).await;
-        let rows = rows.unwrap().map(|rows| names(&rows));
-        assert_eq!(rows.as_deref(), shown, "{window:?} {limit}");
+        let seen = db.seen(&conversation, window, limit).await.unwrap();
+        assert_eq!(names(&seen), shown, "{window:?} {limit}");
+        assert_eq!(seen.last, turn(last), "{window:?} {limit}");
+        // After the last turn is nothing, also not that turn.
+        let goes_on = !shown.ends_with(last) && window != Window::After(&e);
+        assert_eq!(seen.goes_on, goes_on, "{window:?} {limit}");
+    }
+    for window in [
+        Window::Through(&nowhere),
+        Window::To(&nowhere),
+        Window::Before(&nowhere),
+        Window::After(&nowhere),
+        Window::Around(&nowhere),
+    ] {
+        assert_eq!(db.seen(&conversation, window, 2).await, None, "{window:?}");
     }
 }
 
@@ -122,12 +143,14 @@ async fn nobody_elses_branch_is_read_and_none_of_another_conversation() {
     let other = new_turn("ana", "other", "o");
     db.store.open_turn(other).await.unwrap();
     let (conversation, b, o) = ("c".into(), TurnId::from("b"), TurnId::from("o"));
-    let store = &db.store;
-    for (subject, through) in [(ben(), &b), (ana(), &o)] {
-        let branch = store.branch(&subject, &conversation, Some(through)).await;
-        assert_eq!(branch.unwrap(), None);
-        let path = store.path(&subject, &conversation, through).await;
-        assert_eq!(path.unwrap(), None);
+    for (subject, window) in [
+        (ben(), Window::Newest),
+        (ben(), Window::Through(&b)),
+        (ben(), Window::To(&b)),
+        (ana(), Window::Through(&o)),
+        (ana(), Window::To(&o)),
+    ] {
+        let seen = db.store.branch(&subject, &conversation, window, 10).await;
+        assert_eq!(seen.unwrap(), None, "{window:?}");
     }
-    assert_eq!(store.turns(&ben(), &conversation).await.unwrap(), None);
 }

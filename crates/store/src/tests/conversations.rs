@@ -7,7 +7,7 @@ use chat::{
 };
 
 use super::{Db, ana, ben, call_finished, finished, following, new_turn};
-use crate::{ConversationChange, ConversationRow, OpenTurnError};
+use crate::{ConversationChange, ConversationRow, OpenTurnError, Window};
 
 async fn titled(db: &Db, conversation: &str, title: &str, at: i64) {
     let mut new = new_turn("ana", conversation, &format!("turn of {conversation}"));
@@ -148,8 +148,9 @@ async fn a_deleted_conversation_is_nowhere_until_it_is_restored() {
     assert!(!store.delete_conversation(&ana(), &id, 200).await.unwrap());
     assert_eq!(found(&db, "").await, [] as [&str; 0]);
     assert_eq!(store.conversation(&ana(), &id).await.unwrap(), None);
-    assert_eq!(store.turns(&ana(), &id).await.unwrap(), None);
-    assert_eq!(store.path(&ana(), &id, &t).await.unwrap(), None);
+    assert_eq!(db.turns(&ana(), "c").await, None);
+    let path = store.branch(&ana(), &id, Window::To(&t), 10).await;
+    assert_eq!(path.unwrap(), None);
     assert_eq!(store.transcript(&ana(), &t).await.unwrap(), None);
     assert_eq!(store.log(&ana(), &t, 0).await.unwrap(), None);
     let result = store.call_result(&ana(), &t, CallId(1)).await.unwrap();
@@ -168,7 +169,7 @@ async fn a_deleted_conversation_is_nowhere_until_it_is_restored() {
     assert_eq!(bens.unwrap(), None);
     let row = store.restore_conversation(&ana(), &id, 99).await.unwrap();
     assert_eq!(row.unwrap().title, "What is t?");
-    assert_eq!(store.turns(&ana(), &id).await.unwrap().unwrap().len(), 2);
+    assert_eq!(db.turns(&ana(), "c").await.unwrap().len(), 2);
     assert!(store.transcript(&ana(), &t).await.unwrap().is_some());
     assert!(!store.open_turns().await.unwrap()[0].deleted);
     // Twice is once.

@@ -159,7 +159,7 @@ async fn the_turns_of_a_conversation_are_the_path_to_the_newest() {
         .await
         .unwrap();
 
-    let turns = db.store.turns(&ana(), &"c".into()).await.unwrap().unwrap();
+    let turns = db.turns(&ana(), "c").await.unwrap();
     let path: Vec<_> = turns
         .iter()
         .map(|row| {
@@ -199,7 +199,7 @@ async fn the_newest_turn_is_the_last_one_opened_whatever_the_clock_says() {
             .await
             .unwrap();
         db.append(turn, 1, vec![finished()]).await.unwrap();
-        let path = db.store.turns(&ana(), &"c".into()).await.unwrap().unwrap();
+        let path = db.turns(&ana(), "c").await.unwrap();
         let newest = path.last().unwrap();
         assert_eq!(newest.turn.as_str(), turn);
         // What is shown is what the clock said.
@@ -261,7 +261,7 @@ async fn a_log_is_read_without_the_large_results_of_its_calls() {
     };
     assert_eq!(finished.result, expected);
     db.append("t", 2, vec![super::finished()]).await.unwrap();
-    assert!(db.store.turns(&ana(), &"c".into()).await.unwrap().is_some());
+    assert!(db.turns(&ana(), "c").await.is_some());
     let lost = db.store.call_result(&ana(), &"t".into(), CallId(1)).await;
     assert!(matches!(lost, Err(StoreError::Body { .. })), "{lost:?}");
 }
@@ -287,7 +287,7 @@ async fn another_user_finds_nothing() {
             db.store.conversation(&ben(), &conversation).await.unwrap(),
             None
         );
-        assert_eq!(db.store.turns(&ben(), &conversation).await.unwrap(), None);
+        assert_eq!(db.turns(&ben(), "c").await, None);
         assert_eq!(db.store.conversations(&ben(), None, 100).await.unwrap(), []);
         let mut post = following("u", "t", 3_000);
         post.subject = ben();

@@ -4,7 +4,7 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
-use super::{ana, append, finished, following, notice, url};
+use super::{ana, append, finished, following, notice, turns_of, url};
 use crate::{OpenError, Store};
 
 const VERSION_1: &str = include_str!("../../migrations/0001_conversations_and_turns.sql");
@@ -52,7 +52,7 @@ async fn a_database_of_version_1_keeps_all_it_has_and_goes_on() {
     database(&dir, &[VERSION_1, DATA]).await;
     let store = open(&dir).await.unwrap();
 
-    let turns = store.turns(&ana(), &"c".into()).await.unwrap().unwrap();
+    let turns = turns_of(&store, &ana(), "c").await.unwrap();
     let said: Vec<_> = turns
         .iter()
         .map(|row| row.transcript.started.as_ref().unwrap().message.as_str())

@@ -21,7 +21,7 @@ const BEGINNING: &str = "UPDATE events SET body = '{\"type\":\"turn.exploded\"}'
 #[tokio::test]
 async fn readers_see_what_can_be_read() {
     let db = broken(CALL).await;
-    let (turn, conversation) = ("t".into(), "c".into());
+    let turn = "t".into();
     let log = db.store.log(&ana(), &turn, 0).await.unwrap().unwrap();
     let Event::Notice { call, text } = &log[2].event else {
         panic!("{log:?}")
@@ -41,12 +41,7 @@ async fn readers_see_what_can_be_read() {
         })
         .collect();
     assert_eq!(texts, ["first", text, "last"]);
-    let path = db
-        .store
-        .turns(&ana(), &conversation)
-        .await
-        .unwrap()
-        .unwrap();
+    let path = db.turns(&ana(), "c").await.unwrap();
     assert_eq!(path[0].transcript, transcript);
 }
 
@@ -98,7 +93,7 @@ async fn a_conversation_goes_on_after_an_unreadable_turn() {
             .await
             .unwrap();
         db.append("u", 1, vec![finished()]).await.unwrap();
-        let path = db.store.turns(&ana(), &"c".into()).await.unwrap().unwrap();
+        let path = db.turns(&ana(), "c").await.unwrap();
         assert_eq!(path.len(), 2);
     }
 }

@@ -34,8 +34,8 @@ impl Reader {
             Some(turn) => Window::Through(turn),
             None => Window::Newest,
         };
-        let turns = store.window(subject, &conversation, window, PAGE_TURNS);
-        let turns = turns.await?.unwrap_or_default();
+        let branch = store.branch(subject, &conversation, window, PAGE_TURNS);
+        let turns = branch.await?.map_or_else(Vec::new, |branch| branch.turns);
         let open = self.row().and_then(|row| row.row.open_turn.as_ref());
         let is_elsewhere = |open: &&TurnId| turns.iter().all(|row| row.turn != **open);
         self.elsewhere = open.filter(is_elsewhere).cloned();
