@@ -70,7 +70,7 @@ impl Traffic {
             TrafficMode::Full | TrafficMode::Metadata => true,
         };
         let store = if needed {
-            Some(TrafficStore::open(url, tasks).await?)
+            Some(TrafficStore::open(url, settings.max_bytes, tasks).await?)
         } else {
             None
         };
@@ -207,7 +207,7 @@ impl Traffic {
                 loop {
                     ticks.tick().await;
                     let before = clock::before(settings.max_age);
-                    match store.purge(before, settings.max_bytes).await {
+                    match store.purge(before).await {
                         Ok(purged) if purged.exchanges > 0 => {
                             tracing::info!(exchanges = purged.exchanges, "old traffic was removed");
                         }

@@ -43,7 +43,8 @@ pub use self::{
 };
 use self::{
     queue::Queue,
-    writer::{Said, Writer, reason},
+    retention::Bound,
+    writer::{Said, Writer},
 };
 use crate::{
     error::StoreError,
@@ -55,10 +56,6 @@ const SCHEMA: Schema = Schema {
     steps: &[include_str!("../migrations/traffic/0001_exchanges.sql")],
     vacuum: SqliteAutoVacuum::Incremental,
 };
-
-/// Bytes that the log of writes (`-wal`) is cut back to, in SQLite's spelling: 16 MiB, four times
-/// what it has between checkpoints.
-const WAL_BYTES: &str = "16777216";
 
 /// A file of traffic. Clones are handles to the same one.
 #[derive(Clone)]
@@ -74,41 +71,34 @@ struct Inner {
 
 impl TrafficStore {
     /// Opens the traffic file beside the database that `url` (`sqlite://PATH`) names, makes it if
-    /// there is none, and brings its schema up to date. Exchanges that were open when the last
-    /// process ended are [`Interrupted`](chat::exchange::End::Interrupted), as soon as the file can be
-    /// written: a full disk keeps nobody from starting. The task that writes is
-    /// spawned on `tasks`; it ends with [`close`](Self::close), or when the last handle is dropped.
-    pub async fn open(url: &str, tasks: &TaskTracker) -> Result<Self, OpenError> {
+    /// there is none, and brings its schema up to date. The oldest goes when it takes more than
+    /// `max_bytes`. Exchanges that were open when the last process ended are
+    /// [`Interrupted`](chat::exchange::End::Interrupted).
+    ///
+    /// A file that cannot be opened or written just now, as on a full disk, keeps nobody from
+    /// starting: nothing is recorded and nothing is there to be read until it can. One that is not
+    /// Toolgate's is an error. The task that writes is spawned on `tasks`; it ends with
+    /// [`close`](Self::close), or when the last handle is dropped.
+    pub async fn open(url: &str, max_bytes: u64, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let path = beside(&open::path(url)?);
-        let failed = |source| open::failed(&path, source);
-        open::migrate(&path, &SCHEMA).await?;
-        let mut conn = connect_writer(&path).await.map_err(failed)?;
-        let next = next(&mut conn).await.map_err(failed)?;
-        let (queue, waiting) = Queue::new(next);
-        // What cannot be written now is tried again: conversations do not wait for it.
-        let paused = match recover(&mut conn, next).await {
-            Ok(()) => None,
-            Err(error) => {
-                tracing::warn!(%error, "traffic is not recorded until its file can be written");
-                Some(reason(&error))
-            }
-        };
-        queue.pause(paused);
+        let (queue, waiting) = Queue::new();
         let (closing, ended) = (CancellationToken::new(), CancellationToken::new());
         let readers = open::readers(&path);
-        let writer = Writer {
+        let mut writer = Writer {
             path,
-            conn: Some(conn),
+            bound: Bound(max_bytes),
+            conn: None,
             queue: Arc::clone(&queue),
             waiting,
             closing: closing.clone(),
             tasks: tasks.clone(),
             preparer: None,
-            paused,
-            unrecovered: paused.map(|_| next),
+            paused: None,
+            unrecovered: None,
             late: VecDeque::new(),
             said: Said::default(),
         };
+        writer.start().await?;
         let end = ended.clone().drop_guard();
         tasks.spawn(async move {
             writer.run().await;
@@ -131,6 +121,11 @@ impl TrafficStore {
     /// What was not recorded since the start, and why nothing is now.
     pub fn dropped(&self) -> Dropped {
         self.0.queue.dropped()
+    }
+
+    /// The connections that read, once the file was opened.
+    fn readers(&self) -> Option<&SqlitePool> {
+        self.0.queue.is_open().then_some(&self.0.readers)
     }
 
     /// Waits until what was handed in so far is written, or given up.
@@ -158,12 +153,23 @@ pub fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Makes the file, or brings it up to date: the connection that writes, and the number of the next
+/// exchange.
+async fn prepare_file(path: &Path, bound: Bound) -> Result<(SqliteConnection, i64), OpenError> {
+    open::migrate(path, &SCHEMA).await?;
+    let failed = |source| open::failed(path, source);
+    let mut conn = connect_writer(path, bound).await.map_err(failed)?;
+    let next = next(&mut conn).await.map_err(failed)?;
+    Ok((conn, next))
+}
+
 /// The one connection that writes.
-async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+async fn connect_writer(path: &Path, bound: Bound) -> Result<SqliteConnection, sqlx::Error> {
     let options = open::options(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
-        .pragma("journal_size_limit", WAL_BYTES);
+        .pragma("journal_size_limit", bound.log_bytes().to_string())
+        .pragma("wal_autocheckpoint", bound.log_pages().to_string());
     SqliteConnection::connect_with(&options).await
 }
 

@@ -8,7 +8,7 @@ use std::sync::{
 use chat::{exchange::End, ids::TurnId};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Dropped, ExchangeHead, ExchangeState, Paused, Piece, TrafficStore, retention::Purge};
+use super::{Dropped, ExchangeHead, ExchangeState, Paused, Piece, TrafficStore};
 use crate::error::StoreError;
 
 /// Bytes that may wait to be written, of all exchanges together: some seconds of a disk's work.
@@ -37,8 +37,9 @@ pub(super) enum Entry {
     State(i64, Box<ExchangeState>),
     /// The exchanges of this turn go.
     Forget(TurnId, oneshot::Sender<Result<(), StoreError>>),
-    /// Retention, a batch of it.
-    Purge(Purge, oneshot::Sender<Result<super::Purged, StoreError>>),
+    /// What began before this time goes, and the oldest until the file is within its bound: a
+    /// batch of it.
+    Purge(i64, oneshot::Sender<Result<super::Purged, StoreError>>),
     /// Answered when what came before is written.
     Flush(oneshot::Sender<()>),
 }
@@ -71,7 +72,7 @@ fn size(headers: &[(String, String)]) -> usize {
 pub(super) struct Queue {
     entries: mpsc::Sender<Entry>,
     waiting: AtomicUsize,
-    /// The number of the next exchange.
+    /// The number of the next exchange; none has 0, which says that the file was never opened.
     next: AtomicI64,
     exchanges: AtomicU64,
     pieces: AtomicU64,
@@ -79,18 +80,34 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// A queue whose first exchange has the number `next`, and where its entries come out.
-    pub(super) fn new(next: i64) -> (Arc<Self>, mpsc::Receiver<Entry>) {
+    /// A queue, and where its entries come out. It takes none before [`open`](Self::open).
+    pub(super) fn new() -> (Arc<Self>, mpsc::Receiver<Entry>) {
         let (entries, waiting) = mpsc::channel(ENTRIES);
         let queue = Self {
             entries,
             waiting: AtomicUsize::default(),
-            next: AtomicI64::new(next),
+            next: AtomicI64::default(),
             exchanges: AtomicU64::default(),
             pieces: AtomicU64::default(),
             paused: AtomicU8::default(),
         };
         (Arc::new(queue), waiting)
+    }
+
+    /// The file is open, and its next exchange has the number `next`.
+    pub(super) fn open(&self, next: i64) {
+        self.next.store(next, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.next.load(Ordering::Relaxed) > 0
+    }
+
+    /// The number of an exchange that begins.
+    fn number(&self) -> Option<i64> {
+        let next = |next: i64| (next > 0).then(|| next.saturating_add(1));
+        let (ok, order) = (Ordering::Relaxed, Ordering::Relaxed);
+        self.next.fetch_update(ok, order, next).ok()
     }
 
     pub(super) fn dropped(&self) -> Dropped {
@@ -124,6 +141,13 @@ impl Queue {
         self.exchanges.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// So much is not kept.
+    pub(super) fn lost(&self, exchanges: usize, pieces: usize) {
+        self.exchanges
+            .fetch_add(exchanges as u64, Ordering::Relaxed);
+        self.pieces.fetch_add(pieces as u64, Ordering::Relaxed);
+    }
+
     /// A piece of a body is not kept.
     pub(super) fn lost_piece(&self) {
         self.pieces.fetch_add(1, Ordering::Relaxed);
@@ -155,9 +179,9 @@ impl Queue {
         })
     }
 
-    pub(super) async fn purge(&self, purge: Purge) -> Result<super::Purged, StoreError> {
+    pub(super) async fn purge(&self, before: i64) -> Result<super::Purged, StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.send(Entry::Purge(purge, reply)).await?;
+        self.send(Entry::Purge(before, reply)).await?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -185,8 +209,9 @@ impl TrafficStore {
     /// Begins to record an exchange. `None` when there is no room for it, which is counted.
     pub fn begin(&self, head: ExchangeHead) -> Option<OpenExchange> {
         let queue = &self.0.queue;
-        let number = queue.next.fetch_add(1, Ordering::Relaxed);
-        if queue.offer(Entry::Begun(number, Box::new(head)), FOR_ENDS) {
+        if let Some(number) = queue.number()
+            && queue.offer(Entry::Begun(number, Box::new(head)), FOR_ENDS)
+        {
             let queue = Arc::clone(queue);
             return Some(OpenExchange { queue, number });
         }

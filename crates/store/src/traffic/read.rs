@@ -46,6 +46,9 @@ impl TrafficStore {
         before: Option<&TurnId>,
         limit: u32,
     ) -> Result<Vec<TrafficTurn>, StoreError> {
+        let Some(readers) = self.readers() else {
+            return Ok(Vec::new());
+        };
         let rows: Vec<TurnColumns> = sqlx::query_as(
             "SELECT turn_id, MIN(started_at), \
              CASE WHEN COUNT(*) = COUNT(ended) \
@@ -60,7 +63,7 @@ impl TrafficStore {
         .bind(subject.as_str())
         .bind(before.map(TurnId::as_str))
         .bind(limit.min(TURNS_PAGE))
-        .fetch_all(&self.0.readers)
+        .fetch_all(readers)
         .await?;
         let turn =
             |(turn, started_at, ended_at, exchanges, errors, bytes_in, bytes_out)| TrafficTurn {
@@ -83,6 +86,9 @@ impl TrafficStore {
         turn: Option<&TurnId>,
         limit: u32,
     ) -> Result<Vec<ExchangeRow>, StoreError> {
+        let Some(readers) = self.readers() else {
+            return Ok(Vec::new());
+        };
         let limit = limit.min(EXCHANGES_PAGE);
         let rows: Vec<Columns> = match turn {
             Some(turn) => {
@@ -93,7 +99,7 @@ impl TrafficStore {
                 .bind(subject.as_str())
                 .bind(turn.as_str())
                 .bind(limit)
-                .fetch_all(&self.0.readers)
+                .fetch_all(readers)
                 .await?
             }
             None => {
@@ -103,7 +109,7 @@ impl TrafficStore {
                 ))
                 .bind(subject.as_str())
                 .bind(limit)
-                .fetch_all(&self.0.readers)
+                .fetch_all(readers)
                 .await?
             }
         };
@@ -117,7 +123,10 @@ impl TrafficStore {
         subject: &Subject,
         id: &ExchangeId,
     ) -> Result<Option<ExchangeWhole>, StoreError> {
-        let mut conn = self.0.readers.acquire().await?;
+        let Some(readers) = self.readers() else {
+            return Ok(None);
+        };
+        let mut conn = readers.acquire().await?;
         let Some(found) = whole(&mut conn, subject, id).await? else {
             return Ok(None);
         };
@@ -137,7 +146,10 @@ impl TrafficStore {
         subject: &Subject,
         id: &ExchangeId,
     ) -> Result<Option<ExchangeWhole>, StoreError> {
-        let mut tx = self.0.readers.begin().await?;
+        let Some(readers) = self.readers() else {
+            return Ok(None);
+        };
+        let mut tx = readers.begin().await?;
         let found = whole(&mut tx, subject, id).await?;
         let Some(found) = found else { return Ok(None) };
         let WholeColumns {

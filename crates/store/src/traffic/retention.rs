@@ -12,13 +12,34 @@ const BATCH: usize = 100;
 /// Pages of the file that a batch gives back to the disk: 1 MiB.
 const VACUUM_PAGES: u32 = 256;
 
-/// What may stay.
+/// Bytes that the log of writes (`-wal`) is cut back to, at most: four times what it has between
+/// checkpoints.
+const LOG_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Pages of the log after which they go into the file, at most: SQLite's own number.
+const LOG_PAGES: u64 = 1000;
+
+/// Bytes of a page: SQLite's own number.
+const PAGE_BYTES: u64 = 4096;
+
+/// Bytes that the file may take, its log of writes included.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Purge {
-    /// Exchanges that began earlier go, milliseconds since 1970.
-    pub(super) before: i64,
-    /// The oldest go until no more bytes than this are used.
-    pub(super) max_bytes: u64,
+pub(super) struct Bound(pub(super) u64);
+
+impl Bound {
+    /// Bytes of it that the log may keep.
+    pub(super) fn log_bytes(self) -> u64 {
+        (self.0 / 8).min(LOG_BYTES)
+    }
+
+    /// Pages of the log after which they go into the file.
+    pub(super) fn log_pages(self) -> u64 {
+        (self.log_bytes() / PAGE_BYTES).clamp(1, LOG_PAGES)
+    }
+
+    fn file_bytes(self) -> u64 {
+        self.0 - self.log_bytes()
+    }
 }
 
 /// What retention took away.
@@ -37,12 +58,11 @@ impl TrafficStore {
     }
 
     /// Takes away the exchanges that began before `before` (milliseconds since 1970), and then the
-    /// oldest until the file uses no more than `max_bytes`, and gives the room back to the disk.
-    pub async fn purge(&self, before: i64, max_bytes: u64) -> Result<Purged, StoreError> {
+    /// oldest until the file is within its bound, and gives the room back to the disk.
+    pub async fn purge(&self, before: i64) -> Result<Purged, StoreError> {
         let mut all = Purged::default();
         loop {
-            let purge = Purge { before, max_bytes };
-            let purged = self.0.queue.purge(purge).await?;
+            let purged = self.0.queue.purge(before).await?;
             all.exchanges += purged.exchanges;
             if !purged.more {
                 return Ok(all);
@@ -65,9 +85,20 @@ pub(super) async fn forget(conn: &mut SqliteConnection, turn: &TurnId) -> Result
     tx.commit().await
 }
 
+/// Whether the file takes more than it may.
+pub(super) async fn is_over(
+    conn: &mut SqliteConnection,
+    bound: Bound,
+) -> Result<bool, sqlx::Error> {
+    Ok(Size::of(conn).await?.used > bound.file_bytes())
+}
+
+/// Takes away a batch of what began before `before`, and of the oldest while the file is over its
+/// bound.
 pub(super) async fn batch(
     conn: &mut SqliteConnection,
-    purge: &Purge,
+    before: i64,
+    bound: Bound,
 ) -> Result<Purged, sqlx::Error> {
     let mut tx = conn.begin_with("BEGIN IMMEDIATE").await?;
     let rows: Vec<(i64, i64)> =
@@ -77,14 +108,14 @@ pub(super) async fn batch(
             .await?;
     let mut gone = rows
         .iter()
-        .take_while(|(_, started_at)| *started_at < purge.before)
+        .take_while(|(_, started_at)| *started_at < before)
         .count();
     if let Some((last, _)) = gone.checked_sub(1).and_then(|last| rows.get(last)) {
         take_away(&mut tx, *last).await?;
     }
     // One by one: a single exchange may be as large as a hundred others.
     for (next, _) in rows.iter().skip(gone) {
-        if Size::of(&mut tx).await?.used <= purge.max_bytes {
+        if !is_over(&mut tx, bound).await? {
             break;
         }
         take_away(&mut tx, *next).await?;

@@ -32,7 +32,16 @@ impl File {
     }
 
     async fn open(&self) -> TrafficStore {
-        TrafficStore::open(&self.url(), &self.tasks).await.unwrap()
+        self.open_within(u64::MAX).await.unwrap()
+    }
+
+    /// With so many bytes for the file.
+    async fn open_within(&self, max_bytes: u64) -> Result<TrafficStore, OpenError> {
+        TrafficStore::open(&self.url(), max_bytes, &self.tasks).await
+    }
+
+    async fn connect(&self) -> SqliteConnection {
+        connect_writer(&self.path(), Bound(u64::MAX)).await.unwrap()
     }
 }
 
@@ -235,7 +244,7 @@ fn noise(seed: u32, bytes: usize) -> String {
 
 /// Bytes of parts in the file, with what refers to them.
 async fn stored_bytes(file: &File) -> i64 {
-    let mut conn = connect_writer(&file.path()).await.unwrap();
+    let mut conn = file.connect().await;
     let (bytes,): (i64,) = sqlx::query_as(
         "SELECT (SELECT SUM(LENGTH(body)) FROM bodies) + (SELECT SUM(LENGTH(blobs)) FROM pieces)",
     )
@@ -290,7 +299,7 @@ async fn retention_takes_the_oldest_with_what_only_they_used_and_gives_the_room_
     }
     store.flush().await.unwrap();
     let full = std::fs::metadata(file.path()).unwrap().len();
-    let purged = store.purge(200, u64::MAX).await.unwrap();
+    let purged = store.purge(200).await.unwrap();
     assert_eq!(purged.exchanges, 200);
     let left = store.exchanges(&ana(), None, 1000).await.unwrap();
     assert_eq!(left.len(), 50);
@@ -302,9 +311,12 @@ async fn retention_takes_the_oldest_with_what_only_they_used_and_gives_the_room_
     assert_eq!(whole.response.kept, Kept::All);
 
     let half = stored_bytes(&file).await / 2;
-    let purged = store.purge(0, u64::try_from(half).unwrap()).await.unwrap();
+    store.close().await;
+    let half = u64::try_from(half).unwrap();
+    let store = file.open_within(half).await.unwrap();
+    let purged = store.purge(0).await.unwrap();
     assert!((1..=50).contains(&purged.exchanges), "{purged:?}");
-    assert!(!store.purge(i64::MAX, 0).await.unwrap().more);
+    assert!(!store.purge(i64::MAX).await.unwrap().more);
     assert_eq!(store.exchanges(&ana(), None, 10).await.unwrap(), []);
     let path = file.path();
     store.close().await;
@@ -324,14 +336,70 @@ async fn no_more_is_taken_away_than_is_too_much() {
     }
     store.flush().await.unwrap();
     let stored = u64::try_from(stored_bytes(&file).await).unwrap();
-    assert_eq!(store.purge(0, u64::MAX).await.unwrap().exchanges, 0);
-    let purged = store.purge(0, stored / 2).await.unwrap();
-    assert!((10..=12).contains(&purged.exchanges), "{purged:?}");
+    assert_eq!(store.purge(0).await.unwrap().exchanges, 0);
+    store.close().await;
+    let store = file.open_within(stored / 2).await.unwrap();
+    let purged = store.purge(0).await.unwrap();
+    assert!((10..=13).contains(&purged.exchanges), "{purged:?}");
     let left = store.exchanges(&ana(), None, 100).await.unwrap();
     assert_eq!(left.first().unwrap().id.as_str(), "x-19");
-    let again = store.purge(0, stored / 2).await.unwrap();
+    let again = store.purge(0).await.unwrap();
     assert_eq!(again.exchanges, 0);
     store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_keeps_within_its_bound_without_being_looked_at() {
+    const BOUND: u64 = 2 * 1024 * 1024;
+    let file = File::new();
+    let store = file.open_within(BOUND).await.unwrap();
+    for number in 0..40 {
+        let exchange = store.begin(head(&format!("x-{number}"), None)).unwrap();
+        exchange.piece(request(noise(number, 400_000).as_bytes()));
+        exchange.state(ended(400_000, 0));
+        store.flush().await.unwrap();
+    }
+    let wal = file.directory.path().join("t-traffic.db-wal");
+    let sizes = [file.path(), wal].map(|path| std::fs::metadata(path).unwrap().len());
+    assert!(sizes.iter().sum::<u64>() <= BOUND * 3 / 2, "{sizes:?}");
+    let left = store.exchanges(&ana(), None, 100).await.unwrap();
+    assert!((4..12).contains(&left.len()), "{} are left", left.len());
+    assert_eq!(left[0].id.as_str(), "x-39");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_opened_keeps_nobody_from_starting() {
+    let file = File::new();
+    // What SQLite cannot open either.
+    std::fs::create_dir(file.path()).unwrap();
+    let store = file.open().await;
+    assert_eq!(store.dropped().paused, Some(Paused::Failing));
+    assert!(store.begin(head("refused", None)).is_none());
+    assert_eq!(store.dropped().exchanges, 1);
+    assert_eq!(store.turns(&ana(), None, 10).await.unwrap(), []);
+    assert_eq!(store.exchanges(&ana(), None, 10).await.unwrap(), []);
+    let id = ExchangeId("refused".to_owned());
+    assert!(store.exchange(&ana(), &id).await.unwrap().is_none());
+    assert!(store.exchange_head(&ana(), &id).await.unwrap().is_none());
+    assert!(store.purge(0).await.is_err());
+
+    std::fs::remove_dir(file.path()).unwrap();
+    recorded_again(&store).await;
+    let exchange = store.begin(head("kept", None)).unwrap();
+    exchange.state(ended(0, 0));
+    store.flush().await.unwrap();
+    assert_eq!(store.exchanges(&ana(), None, 10).await.unwrap().len(), 1);
+    store.close().await;
+}
+
+/// Waits until it is recorded again.
+async fn recorded_again(store: &TrafficStore) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while store.dropped().paused.is_some() {
+        assert!(std::time::Instant::now() < until, "it does not go on");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
@@ -392,7 +460,7 @@ async fn a_file_that_cannot_be_written_at_the_start_is_tried_again() {
     let store = file.open().await;
     store.begin(head("open", None)).unwrap();
     store.flush().await.unwrap();
-    let mut conn = connect_writer(&file.path()).await.unwrap();
+    let mut conn = file.connect().await;
     let break_it = "CREATE TRIGGER broken BEFORE UPDATE ON exchanges \
                     BEGIN SELECT RAISE(ABORT, 'broken'); END";
     sqlx::query(break_it).execute(&mut conn).await.unwrap();
@@ -403,11 +471,7 @@ async fn a_file_that_cannot_be_written_at_the_start_is_tried_again() {
     let mend = sqlx::query("DROP TRIGGER broken").execute(&mut conn);
     mend.await.unwrap();
     conn.close().await.unwrap();
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while again.dropped().paused.is_some() {
-        assert!(std::time::Instant::now() < until, "it does not go on");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    recorded_again(&again).await;
     let rows = again.exchanges(&ana(), None, 10).await.unwrap();
     assert_eq!(rows[0].end, Some(End::Interrupted));
     again.close().await;
@@ -419,7 +483,8 @@ async fn under_pressure_bodies_are_dropped_first_and_everything_is_counted() {
     let file = File::new();
     let store = file.open().await;
     // Nobody takes anything out of this one.
-    let (queue, waiting) = Queue::new(1);
+    let (queue, waiting) = Queue::new();
+    queue.open(1);
     let pressed = TrafficStore(Arc::new(Inner {
         queue,
         readers: store.0.readers.clone(),
@@ -461,10 +526,7 @@ async fn a_file_of_another_kind_is_refused_by_name() {
         "these are notes, not a database, and they are long enough",
     )
     .unwrap();
-    let refused = TrafficStore::open(&file.url(), &file.tasks)
-        .await
-        .err()
-        .unwrap();
+    let refused = file.open_within(u64::MAX).await.err().unwrap();
     assert!(
         matches!(&refused, OpenError::NotADatabase { path } if *path == file.path()),
         "{refused}"
@@ -473,14 +535,11 @@ async fn a_file_of_another_kind_is_refused_by_name() {
     std::fs::remove_file(file.path()).unwrap();
     let store = file.open().await;
     let newer = "INSERT INTO traffic_schema_version (version) VALUES (9)";
-    let mut conn = connect_writer(&file.path()).await.unwrap();
+    let mut conn = file.connect().await;
     sqlx::query(newer).execute(&mut conn).await.unwrap();
     conn.close().await.unwrap();
     store.close().await;
-    let refused = TrafficStore::open(&file.url(), &file.tasks)
-        .await
-        .err()
-        .unwrap();
+    let refused = file.open_within(u64::MAX).await.err().unwrap();
     assert!(
         matches!(
             refused,
@@ -506,7 +565,7 @@ async fn a_file_of_another_kind_is_refused_by_name() {
 async fn a_file_that_cannot_be_written_pauses_and_goes_on_by_itself() {
     let file = File::new();
     let store = file.open().await;
-    let mut conn = connect_writer(&file.path()).await.unwrap();
+    let mut conn = file.connect().await;
     let break_it = "CREATE TRIGGER broken BEFORE INSERT ON exchanges \
                     BEGIN SELECT RAISE(ABORT, 'broken'); END";
     sqlx::query(break_it).execute(&mut conn).await.unwrap();
@@ -524,11 +583,7 @@ async fn a_file_that_cannot_be_written_pauses_and_goes_on_by_itself() {
         .await
         .unwrap();
     conn.close().await.unwrap();
-    let until = std::time::Instant::now() + std::time::Duration::from_secs(10);
-    while store.dropped().paused.is_some() {
-        assert!(std::time::Instant::now() < until, "it does not go on");
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    recorded_again(&store).await;
     let exchange = store.begin(head("kept", None)).unwrap();
     exchange.state(ended(0, 0));
     store.flush().await.unwrap();

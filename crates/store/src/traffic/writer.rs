@@ -17,12 +17,15 @@ use super::{
     apply::{self, Stored},
     connect_writer,
     prepare::{Prepared, Preparer},
+    prepare_file,
     queue::{Entry, Queue},
-    recover, retention,
+    recover,
+    retention::{self, Bound, Purged},
 };
 use crate::{
     disk::{Room, Stopped},
     error::StoreError,
+    open::OpenError,
 };
 
 /// Entries of one transaction.
@@ -47,7 +50,8 @@ const FULL: &str = "13";
 
 pub(super) struct Writer {
     pub(super) path: PathBuf,
-    /// None after a failure.
+    pub(super) bound: Bound,
+    /// None before the file was opened, and after a failure.
     pub(super) conn: Option<SqliteConnection>,
     pub(super) queue: Arc<Queue>,
     pub(super) waiting: mpsc::Receiver<Entry>,
@@ -69,6 +73,34 @@ pub(super) struct Said {
 }
 
 impl Writer {
+    /// Opens the file. What cannot be done just now is tried again; only a file that is not ours
+    /// is an error.
+    pub(super) async fn start(&mut self) -> Result<(), OpenError> {
+        let began = match self.open().await {
+            Ok(conn) => {
+                self.conn = Some(conn);
+                self.connection().await
+            }
+            Err(OpenError::Failed { source, .. }) => Err(source),
+            Err(
+                refused @ (OpenError::Url
+                | OpenError::NotADatabase { .. }
+                | OpenError::Foreign { .. }
+                | OpenError::Newer { .. }),
+            ) => return Err(refused),
+        };
+        match began {
+            Ok(conn) => self.conn = Some(conn),
+            Err(error) => {
+                // Conversations do not wait for it.
+                tracing::warn!(%error, "traffic is not recorded until its file can be written");
+                self.paused = Some(self.reason(&error));
+                self.queue.pause(self.paused);
+            }
+        }
+        Ok(())
+    }
+
     pub(super) async fn run(mut self) {
         let mut group = Vec::with_capacity(GROUP);
         loop {
@@ -123,7 +155,7 @@ impl Writer {
         for entry in group {
             match entry {
                 Entry::Flush(reply) => flushes.push(reply),
-                Entry::Purge(purge, reply) => purges.push((purge, reply)),
+                Entry::Purge(before, reply) => purges.push((before, reply)),
                 Entry::Forget(turn, reply) => forgotten.push((turn, reply)),
                 Entry::Begun(..) | Entry::Piece(..) | Entry::Label(..) | Entry::State(..) => {
                     traffic.push(entry);
@@ -141,10 +173,10 @@ impl Writer {
             let done = self.forget(&turn).await;
             reply.send(done).ok();
         }
-        for (purge, reply) in purges {
-            let done = self.purge(&purge).await;
+        for (before, reply) in purges {
+            let done = self.purge(before).await;
             // A caller that no longer waits needs no answer.
-            reply.send(done).ok();
+            reply.send(done.map_err(StoreError::from)).ok();
         }
         for reply in flushes {
             reply.send(()).ok();
@@ -160,6 +192,16 @@ impl Writer {
         Room::at(&self.path).is_none_or(|room| room.for_traffic(stopped))
     }
 
+    /// Why nothing is recorded after this error.
+    fn reason(&self, error: &sqlx::Error) -> Paused {
+        let code = error.as_database_error().and_then(DatabaseError::code);
+        if code.as_deref() == Some(FULL) || !self.has_room() {
+            Paused::DiskFull
+        } else {
+            Paused::Failing
+        }
+    }
+
     async fn write_traffic(&mut self, mut group: Vec<Entry>) {
         let late = self.late.drain(..);
         group.extend(late.map(|(number, state)| Entry::State(number, state)));
@@ -167,13 +209,18 @@ impl Writer {
             return;
         }
         let entries = group.len();
+        let count = |is: fn(&Entry) -> bool| group.iter().filter(|entry| is(entry)).count();
+        let exchanges = count(|entry| matches!(entry, Entry::Begun(..)));
+        let pieces = count(|entry| matches!(entry, Entry::Piece(..)));
         let mut preparer = self.preparer.take().unwrap_or_else(Preparer::new);
         let preparing = self.tasks.spawn_blocking(move || {
             let ready = preparer.prepare(group);
             (preparer, ready)
         });
         let Ok((mut preparer, ready)) = preparing.await else {
+            // A bug. What ended stays open until the next start.
             tracing::error!(entries, "traffic could not be prepared for writing");
+            self.queue.lost(exchanges, pieces);
             return;
         };
         match self.commit(&ready).await {
@@ -181,41 +228,49 @@ impl Writer {
                 for (hash, blob) in stored {
                     preparer.remember(hash, blob);
                 }
+                self.preparer = Some(preparer);
                 self.pause(None);
+                self.keep_bound().await;
             }
             Err(error) => {
                 preparer.forget();
-                self.pause(Some(reason(&error)));
+                self.preparer = Some(preparer);
+                self.pause(Some(self.reason(&error)));
                 tracing::debug!(%error, entries, "traffic could not be written");
                 self.give_up_prepared(ready);
             }
         }
-        self.preparer = Some(preparer);
     }
 
     async fn commit(&mut self, prepared: &[Prepared]) -> Result<Stored, sqlx::Error> {
         let mut conn = self.connection().await?;
-        let recovered = match self.unrecovered {
-            Some(next) => recover(&mut conn, next).await,
-            None => Ok(()),
-        };
-        let stored = match recovered {
-            Ok(()) => apply::group(&mut conn, prepared).await,
-            Err(error) => Err(error),
-        };
-        if stored.is_ok() {
-            self.unrecovered = None;
-        }
+        let stored = apply::group(&mut conn, prepared).await;
         self.keep(conn, stored).await
     }
 
-    async fn purge(&mut self, purge: &retention::Purge) -> Result<super::Purged, StoreError> {
+    /// Takes away the oldest of a file over its bound at once: until somebody looks for what is too
+    /// much it could take the whole disk.
+    async fn keep_bound(&mut self) {
+        let kept = async {
+            let mut conn = self.connection().await?;
+            let over = retention::is_over(&mut conn, self.bound).await;
+            if self.keep(conn, over).await? {
+                self.purge(i64::MIN).await?;
+            }
+            Ok::<_, sqlx::Error>(())
+        };
+        if let Err(error) = kept.await {
+            tracing::debug!(%error, "the oldest traffic was not removed");
+        }
+    }
+
+    async fn purge(&mut self, before: i64) -> Result<Purged, sqlx::Error> {
         let mut conn = self.connection().await?;
-        let purged = retention::batch(&mut conn, purge).await;
+        let purged = retention::batch(&mut conn, before, self.bound).await;
         if let Some(preparer) = &mut self.preparer {
             preparer.forget();
         }
-        Ok(self.keep(conn, purged).await?)
+        self.keep(conn, purged).await
     }
 
     async fn forget(&mut self, turn: &TurnId) -> Result<(), StoreError> {
@@ -224,11 +279,33 @@ impl Writer {
         Ok(self.keep(conn, gone).await?)
     }
 
+    async fn open(&mut self) -> Result<SqliteConnection, OpenError> {
+        let (conn, next) = prepare_file(&self.path, self.bound).await?;
+        self.unrecovered = Some(next);
+        self.queue.open(next);
+        Ok(conn)
+    }
+
+    /// The connection, to a file in which nothing is open that the last process left.
     async fn connection(&mut self) -> Result<SqliteConnection, sqlx::Error> {
-        match self.conn.take() {
-            Some(conn) => Ok(conn),
-            None => connect_writer(&self.path).await,
+        let mut conn = match self.conn.take() {
+            Some(conn) => conn,
+            None if self.queue.is_open() => connect_writer(&self.path, self.bound).await?,
+            None => self.open().await.map_err(|error| match error {
+                OpenError::Failed { source, .. } => source,
+                OpenError::Url
+                | OpenError::NotADatabase { .. }
+                | OpenError::Foreign { .. }
+                | OpenError::Newer { .. } => sqlx::Error::Configuration(Box::new(error)),
+            })?,
+        };
+        if let Some(next) = self.unrecovered {
+            if let Err(error) = recover(&mut conn, next).await {
+                return self.keep(conn, Err(error)).await;
+            }
+            self.unrecovered = None;
         }
+        Ok(conn)
     }
 
     /// Keeps the connection for the next time, unless what was done with it failed: what state it
@@ -311,15 +388,5 @@ impl Writer {
             dropped,
             at: Some(Instant::now()),
         };
-    }
-}
-
-/// Why nothing is recorded after this error.
-pub(super) fn reason(error: &sqlx::Error) -> Paused {
-    let code = error.as_database_error().and_then(DatabaseError::code);
-    if code.as_deref() == Some(FULL) {
-        Paused::DiskFull
-    } else {
-        Paused::Failing
     }
 }
