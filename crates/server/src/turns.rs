@@ -3,9 +3,11 @@
 mod api;
 mod edit;
 mod models;
+mod order;
 mod post;
 mod purge;
 mod recovery;
+mod room;
 
 use std::{
     panic::AssertUnwindSafe,
@@ -37,17 +39,20 @@ use crate::{
 pub use api::{ApiPost, OwnedTurn};
 pub use models::Choices;
 use models::Models;
+use order::Order;
 pub(crate) use post::selection_refused;
 pub use post::{Place, Post, Posted};
+use room::Opening;
 
 /// The turns that run in this process.
 pub struct Turns {
     context: Arc<Context>,
     running: DashMap<TurnId, Arc<Running>>,
     models: Models,
-    /// Held while a turn is opened, so that the limits are counted one message after another, and
-    /// while its conversation is changed.
-    posting: tokio::sync::Mutex<()>,
+    /// Those that are just being opened: they count towards the limits.
+    opening: Opening,
+    /// What each user does to their conversations, one after another.
+    order: Order,
     /// Counts how often a turn of each user's has begun or was let go of, or a conversation changed.
     changes: DashMap<Subject, watch::Sender<u64>>,
     /// A driver has let go of its turn.
@@ -81,7 +86,8 @@ impl Turns {
             context,
             running: DashMap::new(),
             models: Models::new(model),
-            posting: tokio::sync::Mutex::default(),
+            opening: Opening::default(),
+            order: Order::default(),
             changes: DashMap::new(),
             left: Notify::new(),
         }

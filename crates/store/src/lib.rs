@@ -46,7 +46,7 @@ pub use crate::{
     error::StoreError,
     open::OpenError,
     purge::{Expired, Removed},
-    turn_log::{Append, AppendError, NewTurn, OpenTurn, OpenTurnError, Opened, Taken},
+    turn_log::{Append, AppendError, Follows, NewTurn, OpenTurn, OpenTurnError, Opened, Taken},
 };
 
 /// A database. Clones are handles to the same one.

@@ -25,7 +25,7 @@ use sqlx::{Connection, SqliteConnection};
 use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
-use crate::{Append, AppendError, NewTurn, PATH_TURNS, Store, TurnRow, Window};
+use crate::{Append, AppendError, Follows, NewTurn, PATH_TURNS, Store, TurnRow, Window};
 
 /// A store in a directory of its own.
 struct Db {
@@ -134,6 +134,7 @@ fn new_turn(subject: &str, conversation: &str, turn: &str) -> NewTurn {
             model: "scripted".to_owned(),
             sid: Sid::from("sid-1"),
         },
+        follows: Follows::Any,
         off: Selection::default(),
     }
 }

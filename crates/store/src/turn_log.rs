@@ -28,8 +28,19 @@ pub struct NewTurn {
     pub at: i64,
     /// Its first event, which names its conversation, if it has one, and its parent.
     pub started: TurnStarted,
+    /// Which turns its parent may be one of.
+    pub follows: Follows,
     /// What is switched off in its conversation, if that begins with it.
     pub off: Selection,
+}
+
+/// Which turn of its conversation a new one may follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Follows {
+    /// The newest; none if it is the first.
+    Newest,
+    /// Any, or none.
+    Any,
 }
 
 /// A turn was opened: its log has its first event.
@@ -61,8 +72,8 @@ pub enum OpenTurnError {
         /// Which.
         turn: TurnId,
     },
-    /// The parent is not a turn of the conversation.
-    #[error("the turn to follow is not of this conversation")]
+    /// The parent is not a turn of the conversation, or not the newest one, which it was to be.
+    #[error("the turn to follow is not of this conversation, or not its newest")]
     WrongParent,
     /// The store failed.
     #[error(transparent)]

@@ -14,7 +14,7 @@ use crate::{
     conversations::{encoded, folded},
     error::StoreError,
     event_row::EventRow,
-    turn_log::{Append, AppendError, NewTurn, OpenTurnError, Opened, Taken},
+    turn_log::{Append, AppendError, Follows, NewTurn, OpenTurnError, Opened, Taken},
     writer::Write,
 };
 
@@ -131,15 +131,22 @@ impl Opening {
     }
 
     /// When the turn begins in the order of its conversation: later than every turn before it,
-    /// also when the clock was set back.
-    async fn started_at(&self, conn: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
-        let (newest,): (Option<i64>,) =
-            sqlx::query_as("SELECT MAX(started_at) FROM turns WHERE conversation_id = $1")
-                .bind(self.conversation())
-                .fetch_one(conn)
-                .await?;
-        Ok(newest.map_or(self.new.at, |newest| {
-            self.new.at.max(newest.saturating_add(1))
+    /// also when the clock was set back. Refuses a parent that is not the newest and was to be.
+    async fn started_at(&self, conn: &mut SqliteConnection) -> Result<i64, OpenTurnError> {
+        let newest: Option<(String, i64)> = sqlx::query_as(
+            "SELECT id, started_at FROM turns WHERE conversation_id = $1 \
+             ORDER BY started_at DESC, id DESC LIMIT 1",
+        )
+        .bind(self.conversation())
+        .fetch_optional(conn)
+        .await?;
+        let (newest, started_at) = newest.unzip();
+        let parent = self.new.started.parent.as_ref().map(TurnId::as_str);
+        if self.new.follows == Follows::Newest && parent != newest.as_deref() {
+            return Err(OpenTurnError::WrongParent);
+        }
+        Ok(started_at.map_or(self.new.at, |before| {
+            self.new.at.max(before.saturating_add(1))
         }))
     }
 }
@@ -163,6 +170,7 @@ impl Write for Opening {
             turn,
             at,
             started,
+            follows: _,
             off: _,
         } = &self.new;
         sqlx::query(

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chat::{event::TurnStarted, ids::TurnId, request::ApiRequest, selection::Selection};
-use store::NewTurn;
+use store::{Follows, NewTurn};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
@@ -65,8 +65,7 @@ impl Turns {
         request: ApiRequest,
         model: String,
     ) -> Result<OwnedTurn, Problem> {
-        let _posting = self.posting.lock().await;
-        self.room_for(&session.subject)?;
+        let _seat = self.seat(&session.subject)?;
         let turn = TurnId(Uuid::now_v7().to_string());
         let request = Arc::new(request);
         let started = TurnStarted {
@@ -84,6 +83,7 @@ impl Turns {
             turn: turn.clone(),
             at,
             started: started.clone(),
+            follows: Follows::Any,
             off: Selection::default(),
         };
         let opened = self.context.store.open_turn(new).await.map_err(refused)?;

@@ -26,8 +26,7 @@ impl Turns {
     ) -> Result<ConversationRow, Problem> {
         let (turns, subject, id) = (Arc::clone(self), subject.clone(), id.clone());
         let changing = async move {
-            // A turn that is being opened has read what is off, or reads it afterwards.
-            let _posting = turns.posting.lock().await;
+            let _held = turns.order.hold(&subject).await;
             let off = change.off.clone();
             let store = &turns.context.store;
             let row = store.change_conversation(&subject, &id, change).await?;
@@ -51,7 +50,7 @@ impl Turns {
     ) -> Result<(), Problem> {
         let (turns, subject, id) = (Arc::clone(self), subject.clone(), id.clone());
         let deleting = async move {
-            let _posting = turns.posting.lock().await;
+            let _held = turns.order.hold(&subject).await;
             let store = &turns.context.store;
             if !store
                 .delete_conversation(&subject, &id, clock::now())
@@ -80,7 +79,7 @@ impl Turns {
     ) -> Result<ConversationRow, Problem> {
         let (turns, subject, id) = (Arc::clone(self), subject.clone(), id.clone());
         let restoring = async move {
-            let _posting = turns.posting.lock().await;
+            let _held = turns.order.hold(&subject).await;
             let since = clock::before(RESTORABLE);
             let store = &turns.context.store;
             let row = store.restore_conversation(&subject, &id, since).await?;

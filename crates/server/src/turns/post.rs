@@ -11,7 +11,7 @@ use chat::{
     transcript::Transcript,
     turn::Turn,
 };
-use store::{NewTurn, OpenTurnError, Opened, PATH_TURNS, TurnRow, Window};
+use store::{Follows, NewTurn, OpenTurnError, Opened, PATH_TURNS, TurnRow, Window};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -56,6 +56,15 @@ pub enum Place {
     InsteadOf(TurnId),
 }
 
+impl Place {
+    fn follows(&self) -> Follows {
+        match self {
+            Self::Newest => Follows::Newest,
+            Self::After(_) | Self::InsteadOf(_) => Follows::Any,
+        }
+    }
+}
+
 /// Where a posted message ended up.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Posted {
@@ -70,8 +79,6 @@ struct Begins {
     conversation: ConversationId,
     /// The turns before it, oldest first.
     path: Vec<TurnRow>,
-    /// What is switched off in the conversation.
-    off: Selection,
 }
 
 /// A turn that was opened, and what it begins with.
@@ -121,14 +128,15 @@ impl Turns {
         post: Post,
         default: String,
     ) -> Result<Posted, Problem> {
-        let _posting = self.posting.lock().await;
         let subject = &session.subject;
         self.room_for(subject)?;
-        let Begins {
-            conversation,
-            path,
-            off,
-        } = self.begins(subject, &post).await?;
+        let Begins { conversation, path } = self.begins(subject, &post).await?;
+        if let Some(open) = path.last().filter(|last| last.transcript.is_open()) {
+            return self.running_before(&open.turn, subject, &post).await;
+        }
+        let _held = self.order.hold(subject).await;
+        let _seat = self.seat(subject)?;
+        let off = self.off(subject, &post).await?;
         let model = post.model.clone();
         let model = model.or_else(|| self.model_before(&path));
         let owned = Owned {
@@ -153,6 +161,7 @@ impl Turns {
             turn: owned.turn.clone(),
             at,
             started: started.clone(),
+            follows: post.place.follows(),
             off: off.clone(),
         };
         let opened = match self.context.store.open_turn(new).await {
@@ -202,13 +211,28 @@ impl Turns {
         Ok(Posted { conversation, turn })
     }
 
-    /// Where the turn of a message begins.
+    /// What is answered when the turn before still runs: it may be this message's, posted twice at
+    /// once.
+    async fn running_before(
+        &self,
+        open: &TurnId,
+        subject: &Subject,
+        post: &Post,
+    ) -> Result<Posted, Problem> {
+        let posted = self.context.store.posted(subject, &post.message_id).await?;
+        match posted {
+            Some((turn, conversation)) => self.posted(subject, turn, conversation, post).await,
+            None => Err(Problem::busy(open.clone())),
+        }
+    }
+
+    /// Where the turn of a message begins. Read while others may post in the same conversation;
+    /// the store refuses what has become wrong meanwhile.
     async fn begins(&self, subject: &Subject, post: &Post) -> Result<Begins, Problem> {
         let Some(conversation) = &post.conversation else {
             return Ok(Begins {
                 conversation: ConversationId(Uuid::now_v7().to_string()),
                 path: Vec::new(),
-                off: post.off.clone(),
             });
         };
         let store = &self.context.store;
@@ -224,8 +248,19 @@ impl Turns {
         Ok(Begins {
             conversation: row.id,
             path: branch.turns,
-            off: row.off,
         })
+    }
+
+    /// What is switched off in the conversation of a message; asked while nobody changes it.
+    async fn off(&self, subject: &Subject, post: &Post) -> Result<Selection, Problem> {
+        let Some(conversation) = &post.conversation else {
+            return Ok(post.off.clone());
+        };
+        let row = self.context.store.conversation(subject, conversation);
+        let row = row
+            .await?
+            .ok_or_else(|| Problem::not_found("conversation"))?;
+        Ok(row.off)
     }
 
     /// The model of the turn before, unless the endpoint is known to have it no more.
@@ -272,38 +307,6 @@ impl Turns {
         let driver = Driver::new(Arc::clone(&self.context), begin, engine);
         self.run(Arc::clone(&running), driver.start(Input::Start(started)));
         running
-    }
-
-    /// Refuses one turn more than may run at once.
-    pub(crate) fn room_for(&self, subject: &Subject) -> Result<(), Problem> {
-        let settings = &self.context.settings;
-        if self.context.draining.is_cancelled() {
-            return Err(Problem::shutting_down());
-        }
-        if !self.context.store.has_room() {
-            return Err(Problem::disk_full());
-        }
-        let working: Vec<_> = self
-            .running
-            .iter()
-            .filter(|running| running.is_working())
-            .collect();
-        if working.len() >= settings.max_turns {
-            return Err(Problem::too_many_turns(format!(
-                "Toolgate is answering {} questions at once, which is all it may.",
-                settings.max_turns
-            )));
-        }
-        let own = working
-            .iter()
-            .filter(|running| running.subject == *subject)
-            .count();
-        if own >= settings.max_turns_per_user {
-            return Err(Problem::too_many_turns(format!(
-                "{own} of your conversations are being answered, which is all you may have at once."
-            )));
-        }
-        Ok(())
     }
 }
 

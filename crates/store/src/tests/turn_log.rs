@@ -16,7 +16,9 @@ use super::{
     Db, ana, append, call_finished, delta, finished, following, large_catalog, new_turn, notice,
     url,
 };
-use crate::{Append, AppendError, OpenTurnError, Opened, StoreError, Taken, body::NESTING};
+use crate::{
+    Append, AppendError, Follows, NewTurn, OpenTurnError, Opened, StoreError, Taken, body::NESTING,
+};
 
 #[tokio::test]
 async fn a_log_is_read_as_it_was_written() {
@@ -332,6 +334,35 @@ async fn a_conversation_runs_one_turn_at_a_time() {
         .open_turn(following("next", open[0].turn.as_str(), 3_000))
         .await
         .unwrap();
+}
+
+#[tokio::test]
+async fn what_is_to_follow_the_newest_turn_follows_no_other() {
+    let db = Db::new().await;
+    let newest = |turn: &str, parent: &str| NewTurn {
+        follows: Follows::Newest,
+        ..following(turn, parent, 3_000)
+    };
+    let mut first = newest("t", "");
+    first.started.parent = None;
+    db.store.open_turn(first.clone()).await.unwrap();
+    // Whatever it follows: one turn runs.
+    let busy = db.store.open_turn(newest("u", "t")).await;
+    assert!(matches!(busy, Err(OpenTurnError::Busy { .. })), "{busy:?}");
+    db.append("t", 1, vec![finished()]).await.unwrap();
+    db.store.open_turn(newest("u", "t")).await.unwrap();
+    db.append("u", 1, vec![finished()]).await.unwrap();
+    // Two looked at the conversation at once, and the other was quicker.
+    (first.turn, first.message_id) = ("v".into(), "message of v".to_owned());
+    for late in [newest("v", "t"), first] {
+        let refused = db.store.open_turn(late).await;
+        assert!(
+            matches!(refused, Err(OpenTurnError::WrongParent)),
+            "{refused:?}"
+        );
+    }
+    let branch = following("v", "t", 3_000);
+    db.store.open_turn(branch).await.unwrap();
 }
 
 #[tokio::test]
