@@ -7,6 +7,7 @@
 
 mod forwarder;
 mod openai;
+mod reading;
 
 use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},

@@ -145,7 +145,7 @@ fn all(headers: &HeaderMap, name: HeaderName, passes: impl Fn(&str) -> bool) -> 
 }
 
 /// Whether nothing says that the request comes from elsewhere.
-fn is_from_here(app: &App, headers: &HeaderMap) -> bool {
+pub(crate) fn is_from_here(app: &App, headers: &HeaderMap) -> bool {
     let is_origin = |from: &str| match &app.authority {
         Authority::Pomerium(_) => from == app.public_url.origin().ascii_serialization(),
         Authority::Local => standalone::is_origin(headers, from),

@@ -6,7 +6,9 @@
 //! are kept by (subject, server) and outlive connections.
 
 mod accounts;
+mod at_hand;
 mod configured;
+mod reading;
 mod user;
 
 mod connections;
@@ -29,8 +31,10 @@ use wire::{
 
 use crate::{config::ConfiguredServer, tokens::Session};
 use configured::Configured;
+pub use at_hand::AtHand;
 pub use connections::Setup;
 use connections::{Connections, Found};
+pub use reading::Linked;
 pub use user::{Known, UserServers};
 
 /// How long Pomerium's list of servers is used before it is asked for again.

@@ -7,7 +7,7 @@ use axum::{
     middleware::Next,
     response::{Html, IntoResponse, Response},
 };
-use chat::failure::Failure;
+use chat::failure::{Failure, Layer};
 
 use super::{assets, render};
 use crate::error::Problem;
@@ -47,6 +47,8 @@ enum Way {
 /// The problem as a page.
 pub(crate) fn problem(problem: &Problem) -> Response {
     let (title, way) = match problem.status {
+        // What a server does not know no search would find.
+        StatusCode::NOT_FOUND if problem.failure.layer != Layer::Toolgate => ("Not found", Way::On),
         StatusCode::NOT_FOUND => ("Not found", Way::Search),
         StatusCode::UNAUTHORIZED => ("Not signed in", Way::Again),
         StatusCode::SERVICE_UNAVAILABLE => ("Not now", Way::Again),

@@ -7,6 +7,7 @@
 mod asked;
 mod blocks;
 mod chart;
+mod content;
 mod csv;
 mod date;
 mod file;
@@ -28,12 +29,17 @@ use serde_json::Value;
 use self::{
     asked::{Asked, Format, Of, Part},
     chart::{Chart, Drawing, Place},
-    file::File,
     rows::Rows,
 };
 use super::{assets, call::Arguments, problem, render, visible};
-use crate::{app::AppState, error::Problem, extract::Path, gate::Caller};
+use crate::{
+    app::{App, AppState},
+    error::Problem,
+    extract::Path,
+    gate::Caller,
+};
 
+pub(crate) use content::content;
 pub(crate) use file::attachment;
 
 const CSV: &str = "text/csv; charset=utf-8; header=present";
@@ -62,22 +68,6 @@ pub(crate) async fn page(
     let asked = Asked::read(&query.unwrap_or_default());
     let answer = answer(&app, &caller, (turn, call), asked).await;
     answer.unwrap_or_else(|failed| problem(&failed))
-}
-
-/// `GET /api/turns/{turn}/calls/{call}/content/{block}`: a content block as a file, counted from 0.
-pub(crate) async fn content(
-    State(app): State<AppState>,
-    Path((turn, call, block)): Path<(TurnId, CallId, usize)>,
-    caller: Caller,
-) -> Result<Response, Problem> {
-    let raw = raw(&app, &caller, &turn, call).await?;
-    let reading = app.context.tasks.spawn_blocking(move || {
-        let content = raw.get("content")?.get(block)?;
-        File::of(content, block)
-    });
-    let file = reading.await.map_err(|error| Problem::internal(&error))?;
-    let file = file.ok_or_else(|| Problem::not_found("file"))?;
-    Ok(file.response())
 }
 
 async fn answer(
@@ -115,12 +105,7 @@ async fn answer(
 }
 
 /// What the server sent; null when nothing came back.
-async fn raw(
-    app: &AppState,
-    caller: &Caller,
-    turn: &TurnId,
-    call: CallId,
-) -> Result<Value, Problem> {
+async fn raw(app: &App, caller: &Caller, turn: &TurnId, call: CallId) -> Result<Value, Problem> {
     let subject = &caller.person.subject;
     let finished = app.context.store.call_result(subject, turn, call).await?;
     let finished = finished.ok_or_else(|| Problem::not_found("result"))?;

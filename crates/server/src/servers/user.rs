@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use chat::{event::ServerState, failure::Failure, tool::Catalog};
-use tokio::sync::watch;
+use chat::{event::ServerState, failure::Failure, limits::CALLS_AT_ONCE, tool::Catalog};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 use url::Url;
 use wire::pomerium::Route;
 
@@ -20,6 +20,17 @@ const CONSENT: Duration = Duration::from_mins(5);
 pub struct UserServers {
     state: Mutex<State>,
     changes: watch::Sender<u64>,
+    reading: Reading,
+}
+
+/// The places of those who read what links lead to: as many as calls of a turn.
+#[derive(Debug)]
+struct Reading(Semaphore);
+
+impl Default for Reading {
+    fn default() -> Self {
+        Self(Semaphore::new(CALLS_AT_ONCE))
+    }
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +83,7 @@ impl UserServers {
         };
         Self {
             state: Mutex::new(state),
-            changes: watch::Sender::default(),
+            ..Self::default()
         }
     }
 
@@ -112,6 +123,12 @@ impl UserServers {
     /// Changes whenever a server's state or catalog does.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Waits until fewer resources are read for the user than may be at once.
+    pub(super) async fn place_to_read(&self) -> Option<SemaphorePermit<'_>> {
+        // It is never closed.
+        self.reading.0.acquire().await.ok()
     }
 
     /// Policy refused a call of the tool. Only when the server itself can be used: otherwise that

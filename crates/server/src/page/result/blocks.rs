@@ -20,7 +20,10 @@ const BLOCKS: usize = 100;
 const TEXT_CHARS: usize = 20_000;
 
 /// Characters of a name, a description or a URI.
-const LINE_CHARS: usize = 500;
+pub(super) const LINE_CHARS: usize = 500;
+
+/// The type of a block that links to what the server can be asked for.
+const LINK: &str = "resource_link";
 
 /// A content block.
 pub(super) enum Block {
@@ -54,7 +57,8 @@ pub(super) struct Media {
 
 /// What can only be saved.
 pub(super) struct Download {
-    pub(super) link: String,
+    /// None when it cannot be read.
+    pub(super) link: Option<String>,
     pub(super) name: String,
     pub(super) uri: String,
     pub(super) kind: String,
@@ -65,6 +69,8 @@ pub(super) struct Download {
 
 /// Something the server can be asked for (MCP `ResourceLink`).
 pub(super) struct Link {
+    /// Where it is had from the server.
+    pub(super) link: Option<String>,
     pub(super) name: String,
     pub(super) description: String,
     pub(super) uri: String,
@@ -90,13 +96,26 @@ pub(super) fn blocks(of: Of<'_>, raw: &Value, tables: &[Table<'_>]) -> (Vec<Bloc
             }),
             "image" | "audio" => media(of, number, block, &mut images),
             "resource" => resource(of, number, block.get("resource").unwrap_or(&Value::Null)),
-            "resource_link" => link(block),
+            LINK => link(of, number, block),
             kind => Block::Odd {
                 kind: beginning(kind, LINE_CHARS),
             },
         });
     }
     (made, all.len().saturating_sub(BLOCKS))
+}
+
+/// The URI that the server can be asked for, if the block is a link.
+pub(super) fn linked_uri(block: &Value) -> Option<&str> {
+    let uri = string(block, "uri");
+    (string(block, "type") == LINK && !uri.is_empty()).then_some(uri)
+}
+
+/// What a link is called.
+pub(super) fn link_name(block: &Value) -> &str {
+    let names = ["title", "name", "uri"].map(|field| string(block, field));
+    let mut named = names.into_iter().filter(|name| !name.is_empty());
+    named.next().unwrap_or_default()
 }
 
 fn text(of: Of<'_>, number: usize, text: &str) -> Text {
@@ -112,7 +131,8 @@ fn media(of: Of<'_>, number: usize, block: &Value, images: &mut usize) -> Block 
     let data = string(block, "data");
     let (link, size) = (of.file(number), size(file::size_of_base64(data)));
     let is_image = string(block, "type") == "image";
-    match file::sniff_base64(data) {
+    let is_readable = file::is_readable(block);
+    match file::sniff_base64(data).filter(|_| is_readable) {
         Some(Shown::Image(mime)) if is_image => {
             *images += 1;
             let name = format!("Image {images} of the result, {mime}");
@@ -123,7 +143,7 @@ fn media(of: Of<'_>, number: usize, block: &Value, images: &mut usize) -> Block 
             Block::Sound(Media { link, name, size })
         }
         Some(_) | None => Block::File(Download {
-            link,
+            link: is_readable.then_some(link),
             name: if is_image { "Image" } else { "Sound" }.to_owned(),
             uri: String::new(),
             kind: beginning(string(block, "mimeType"), LINE_CHARS),
@@ -138,7 +158,9 @@ fn resource(of: Of<'_>, number: usize, resource: &Value) -> Block {
     let text = resource.get("text").and_then(Value::as_str);
     let blob = string(resource, "blob");
     let uri = string(resource, "uri");
-    if let (None, Some(Shown::Image(mime))) = (text, file::sniff_base64(blob)) {
+    let is_readable = text.is_some() || file::is_readable(resource);
+    let shown = file::sniff_base64(blob).filter(|_| is_readable);
+    if let (None, Some(Shown::Image(mime))) = (text, shown) {
         let name = file::name(uri).unwrap_or_else(|| "Image".to_owned());
         return Block::Image(Media {
             link: of.file(number),
@@ -148,7 +170,7 @@ fn resource(of: Of<'_>, number: usize, resource: &Value) -> Block {
     }
     let bytes = text.map_or_else(|| file::size_of_base64(blob), str::len);
     Block::File(Download {
-        link: of.file(number),
+        link: is_readable.then(|| of.file(number)),
         name: visible(&file::name(uri).unwrap_or_else(|| "Embedded resource".to_owned())),
         uri: beginning(uri, LINE_CHARS),
         kind: beginning(string(resource, "mimeType"), LINE_CHARS),
@@ -157,14 +179,12 @@ fn resource(of: Of<'_>, number: usize, resource: &Value) -> Block {
     })
 }
 
-fn link(block: &Value) -> Block {
-    let (uri, name) = (string(block, "uri"), string(block, "name"));
-    let title = string(block, "title");
-    let named = if title.is_empty() { name } else { title };
-    let named = if named.is_empty() { uri } else { named };
+fn link(of: Of<'_>, number: usize, block: &Value) -> Block {
+    let uri = string(block, "uri");
     let bytes = block.get("size").and_then(Value::as_u64);
     Block::Link(Link {
-        name: beginning(named, LINE_CHARS),
+        link: linked_uri(block).map(|_| of.file(number)),
+        name: beginning(link_name(block), LINE_CHARS),
         description: beginning(string(block, "description"), LINE_CHARS),
         uri: beginning(uri, LINE_CHARS),
         kind: beginning(string(block, "mimeType"), LINE_CHARS),
@@ -186,7 +206,8 @@ fn is_long(text: &str) -> bool {
     text.char_indices().nth(TEXT_CHARS).is_some()
 }
 
-fn string<'a>(holder: &'a Value, field: &str) -> &'a str {
+/// A text in an object; empty if there is none.
+pub(super) fn string<'a>(holder: &'a Value, field: &str) -> &'a str {
     let field = holder.get(field).and_then(Value::as_str);
     field.unwrap_or_default()
 }
@@ -200,7 +221,7 @@ mod tests {
     use chat::ids::{CallId, TurnId};
     use serde_json::json;
 
-    use super::*;
+    use super::{super::file::File, *};
 
     fn made(block: &Value) -> Block {
         let turn = TurnId::from("t");
@@ -252,6 +273,29 @@ mod tests {
             Block::Odd { .. }
         ));
         assert!(matches!(made(&json!(7)), Block::Odd { .. }));
+    }
+
+    #[test]
+    fn what_cannot_be_read_has_no_link() {
+        let resource =
+            |holds: serde_json::Value| json!({ "type": "resource", "resource": holds });
+        for (block, is_readable) in [
+            (json!({ "type": "image", "data": "no base64!" }), false),
+            // It begins as a picture.
+            (json!({ "type": "image", "data": format!("R0lGODlh{}!", "A".repeat(80)) }), false),
+            (json!({ "type": "audio" }), false),
+            (resource(json!({ "uri": "a:b", "blob": "no base64!" })), false),
+            (resource(json!({ "uri": "a:b" })), false),
+            (resource(json!({ "uri": "a:b", "blob": "" })), true),
+            (resource(json!({ "uri": "a:b", "text": "" })), true),
+            (json!({ "type": "audio", "data": "AAAA" }), true),
+        ] {
+            let Block::File(file) = made(&block) else {
+                panic!("{block}")
+            };
+            assert_eq!(file.link.is_some(), is_readable, "{block}");
+            assert_eq!(File::of(&block, 0).is_some(), is_readable, "{block}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ use base64::{
 use serde_json::Value;
 use url::Url;
 
+use super::blocks::string;
+
 /// Characters of a file's name.
 const NAME_CHARS: usize = 80;
 
@@ -51,50 +53,73 @@ pub(super) struct File {
 impl File {
     /// The file in a content block; none if there is none in it.
     pub(super) fn of(block: &Value, number: usize) -> Option<Self> {
-        let text = |holder: &Value, field| holder.get(field)?.as_str().map(str::to_owned);
-        let resource = block.get("resource");
-        let holder = resource.unwrap_or(block);
-        let uri = text(holder, "uri").unwrap_or_default();
-        let (bytes, is_text) = match text(holder, "text") {
-            Some(text) => (text.into_bytes(), true),
-            None => (
-                decode(holder.get("data").or(holder.get("blob"))?.as_str()?)?,
-                false,
-            ),
-        };
-        let mime = text(holder, "mimeType").unwrap_or_default();
-        let name = name(&uri).unwrap_or_else(|| {
-            let mime = if is_text && mime.is_empty() {
-                "text/plain"
-            } else {
-                &mime
-            };
-            let shown = sniff(&bytes).map(Shown::mime);
-            format!(
-                "content-{}.{}",
-                number + 1,
-                extension(shown.unwrap_or(mime))
-            )
+        let holder = block.get("resource").unwrap_or(block);
+        let mut file = Self::unnamed(holder)?;
+        file.name = name(string(holder, "uri"))
+            .unwrap_or_else(|| format!("content-{}.{}", number + 1, file.extension(holder)));
+        Some(file)
+    }
+
+    /// What a link (MCP `ResourceLink`) leads to, from what the server says it holds (MCP
+    /// `ResourceContents`); none if there is nothing in that. It is called as the end of the URI
+    /// if that looks like a file's name, else as the link is.
+    pub(super) fn linked(link: &Value, contents: &Value, number: usize) -> Option<Self> {
+        let mut file = Self::unnamed(contents)?;
+        let (at_end, named) = (name(string(link, "uri")), safe(string(link, "name")));
+        let like_a_file = |name: &&String| name.contains('.');
+        let whole = at_end.as_ref().filter(like_a_file);
+        let whole = whole.or(named.as_ref().filter(like_a_file)).cloned();
+        file.name = whole.unwrap_or_else(|| {
+            let stem = named.or(at_end);
+            let stem = stem.unwrap_or_else(|| format!("content-{}", number + 1));
+            format!("{stem}.{}", file.extension(contents))
         });
+        Some(file)
+    }
+
+    fn unnamed(holder: &Value) -> Option<Self> {
+        let (bytes, is_text) = match holder.get("text").and_then(Value::as_str) {
+            Some(text) => (text.as_bytes().to_vec(), true),
+            None => (decode(encoded(holder)?)?, false),
+        };
         Some(Self {
-            name,
+            name: String::new(),
             bytes,
             is_text,
         })
     }
 
+    /// What its name ends in, if that must be made.
+    fn extension(&self, holder: &Value) -> &'static str {
+        let shown = self.shown().map(Shown::mime);
+        match extension(shown.unwrap_or(string(holder, "mimeType"))) {
+            "bin" if self.is_text => "txt",
+            known => known,
+        }
+    }
+
+    /// The file as an answer: shown by the browser if that is safe.
     pub(super) fn response(self) -> Response {
-        let shown = sniff(&self.bytes).filter(|_| !self.is_text);
-        let mime = match shown {
+        let is_shown = self.shown().is_some();
+        let mut response = self.saved();
+        if is_shown {
+            response.headers_mut().remove(header::CONTENT_DISPOSITION);
+        }
+        response
+    }
+
+    /// The file as an answer that is saved, whatever it is.
+    pub(super) fn saved(self) -> Response {
+        let mime = match self.shown() {
             Some(shown) => shown.mime(),
             None if self.is_text => "text/plain; charset=utf-8",
             None => "application/octet-stream",
         };
-        let mut response = attachment(mime, &self.name, self.bytes);
-        if shown.is_some() {
-            response.headers_mut().remove(header::CONTENT_DISPOSITION);
-        }
-        response
+        attachment(mime, &self.name, self.bytes)
+    }
+
+    fn shown(&self) -> Option<Shown> {
+        sniff(&self.bytes).filter(|_| !self.is_text)
     }
 }
 
@@ -121,6 +146,11 @@ pub(super) fn sniff_base64(text: &str) -> Option<Shown> {
     sniff(&BASE64.decode(beginning).ok()?)
 }
 
+/// Whether there are bytes in what holds a file: valid base64.
+pub(super) fn is_readable(holder: &Value) -> bool {
+    encoded(holder).is_some_and(|text| decode(text).is_some())
+}
+
 /// The bytes that base64 text stands for, about.
 pub(super) fn size_of_base64(text: &str) -> usize {
     text.trim_end_matches('=').len().saturating_mul(3) / 4
@@ -133,13 +163,17 @@ pub(super) fn name(uri: &str) -> Option<String> {
         Err(_) => uri.to_owned(),
     };
     let last = path.rsplit(['/', '\\', ':']).next()?;
-    let last = percent_decoded(last);
+    safe(&percent_decoded(last))
+}
+
+/// The text as a file's name; none if nothing is left of it.
+fn safe(text: &str) -> Option<String> {
     let safe = |c: char| match c {
         _ if c.is_alphanumeric() => c,
         '.' | '-' | '_' | ' ' | '(' | ')' => c,
         _ => '_',
     };
-    let name: String = last.chars().map(safe).collect();
+    let name: String = text.chars().map(safe).collect();
     // No hidden files, and no names that Windows takes for something else.
     let name = name.trim_matches(['.', ' ']);
     let chars = name.chars().count();
@@ -172,6 +206,10 @@ fn sniff(bytes: &[u8]) -> Option<Shown> {
         _ if at(0, b"fLaC") => Shown::Sound("audio/flac"),
         _ => return None,
     })
+}
+
+fn encoded(holder: &Value) -> Option<&str> {
+    holder.get("data").or(holder.get("blob"))?.as_str()
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {
@@ -297,6 +335,34 @@ mod tests {
             json!({ "resource": 1 }),
         ] {
             assert_eq!(File::of(&block, 0), None, "{block}");
+        }
+    }
+
+    #[test]
+    fn what_a_link_leads_to_is_saved_whatever_it_is() {
+        let link = |uri, name| json!({ "type": "resource_link", "uri": uri, "name": name });
+        let text = json!({ "uri": "a:b", "mimeType": "text/html", "text": "<script>" });
+        for (uri, name, contents, expected) in [
+            ("notes://ana/2/minutes.md", "Minutes", &text, "minutes.md"),
+            ("notes://ana/2", "Minutes.md", &text, "Minutes.md"),
+            ("notes://ana/2", "First note", &text, "First note.txt"),
+            ("notes://ana/2", "a/b\\c\r\n", &text, "a_b_c__.txt"),
+            ("notes://ana/2", "..", &text, "2.txt"),
+            ("https://docs.example.com/", "", &text, "content-4.txt"),
+        ] {
+            let file = File::linked(&link(uri, name), contents, 3).unwrap();
+            assert_eq!(file.name, expected, "{uri} {name}");
+        }
+        let gif = json!({ "mimeType": "text/html", "blob": STANDARD.encode(b"GIF89a\x01\0") });
+        let file = File::linked(&link("a:b", "Sign"), &gif, 0).unwrap();
+        assert_eq!(file.name, "Sign.gif");
+        let response = file.saved();
+        assert_eq!(response.headers()["content-type"], "image/gif");
+        let disposition = response.headers()["content-disposition"].to_str().unwrap();
+        assert!(disposition.starts_with("attachment"), "{disposition}");
+        assert_eq!(response.headers()["content-security-policy"], POLICY);
+        for nothing in [json!({}), json!({ "blob": "no base64!" }), json!(7)] {
+            assert_eq!(File::linked(&link("a:b", "x"), &nothing, 0), None);
         }
     }
 
