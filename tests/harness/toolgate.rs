@@ -232,8 +232,8 @@ pub fn at_home(home: &Path) -> Command {
 
 /// The program, built on first use by the cargo that built the tests.
 ///
-/// It is built together with this package, so that every library has the features it has here and
-/// nothing is compiled twice.
+/// It is built together with this package's library, so that every other library has the features
+/// and the debug information that it has here, and nothing is compiled twice.
 ///
 /// For commands other than `toolgate serve`; that is [`ToolgateProcess`].
 pub fn program() -> &'static Path {
@@ -246,6 +246,7 @@ pub fn program() -> &'static Path {
                 "tests",
                 "--package",
                 "server",
+                "--lib",
                 "--bin",
                 "toolgate",
             ])
