@@ -60,7 +60,7 @@ use self::process::Chromium;
 use crate::world::tell;
 
 /// How long a tab is given for anything: far more than a slow machine needs, and an end.
-pub const BROWSER_PATIENCE: Duration = Duration::from_secs(20);
+pub const BROWSER_PATIENCE: Duration = crate::PATIENCE;
 /// The pause between two looks at a tab.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 

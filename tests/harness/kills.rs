@@ -22,8 +22,9 @@ use crate::{Dice, World, world::tell};
 const LANES: u64 = 3;
 /// The pause between two words of the model: an answer takes up to a second.
 const MODEL_DELAY: Duration = Duration::from_millis(2);
-/// The longest that an end may take: after SIGTERM, Toolgate gives its turns 5 s to be put down.
-const END_LIMIT: Duration = Duration::from_secs(8);
+/// The longest that an end may take: after SIGTERM, Toolgate gives its turns 5 s to be put down,
+/// and a slow machine a while for everything else.
+const END_LIMIT: Duration = Duration::from_secs(20);
 
 /// How a process is made to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

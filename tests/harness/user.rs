@@ -20,7 +20,7 @@ use crate::{Events, PATIENCE};
 /// The host of the page.
 const CHAT_HOST: &str = "chat.localhost";
 /// How long one request may take to its last byte; streams are not bounded by it.
-const REQUEST: Duration = Duration::from_secs(30);
+const REQUEST: Duration = PATIENCE;
 /// The pause between two looks at a turn.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 

@@ -22,7 +22,7 @@ use crate::{Journal, PATIENCE, ToolgateProcess, User};
 const PORTS: std::ops::Range<u16> = 20_000..30_000;
 
 /// How long tasks may take to end after everything was shut down.
-const TASKS_END: Duration = Duration::from_secs(5);
+const TASKS_END: Duration = Duration::from_secs(30);
 
 /// The choices for a [`World`].
 #[must_use]

@@ -48,6 +48,22 @@ impl Tab {
         }
     }
 
+    /// Waits until this stands in the box of this role and with exactly this name.
+    pub async fn wait_value(&self, role: &str, name: &str, value: &str) {
+        let until = Instant::now() + BROWSER_PATIENCE;
+        loop {
+            let there = self.find(role, name).await.value().await;
+            if there == value {
+                return;
+            }
+            if Instant::now() >= until {
+                let what = format!("{value:?} in {role} {name:?}, where {there:?} stands");
+                self.give_up(&what).await;
+            }
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
     /// Waits until nothing of this role has this name.
     pub async fn wait_gone(&self, role: &str, name: &str) {
         let what = format!("no {role} {name:?}");

@@ -75,6 +75,8 @@ impl Chromium {
         guard.arg("about:blank");
         guard.env("XDG_CONFIG_HOME", &profile);
         guard.env("XDG_CACHE_HOME", &profile);
+        // What it leaves behind when it is killed goes with the profile.
+        guard.env("TMPDIR", &profile);
         std::os::unix::process::CommandExt::process_group(&mut guard, 0);
         let guard = guard
             .stdin(Stdio::piped())

@@ -147,17 +147,29 @@ impl Visitor {
         for watch in watched {
             watch.assert_quiet().await;
         }
-        self.dispose().await;
+        let disposed = self.browser.chromium.execute(self.disposal()).await;
+        disposed.expect("the browser context goes");
     }
 
-    async fn dispose(&self) {
-        let disposed = DisposeBrowserContextParams::new(self.context.clone());
-        let disposed = self.browser.chromium.execute(disposed).await;
-        disposed.expect("the browser context goes");
+    fn disposal(&self) -> DisposeBrowserContextParams {
+        DisposeBrowserContextParams::new(self.context.clone())
     }
 
     fn watched(&self) -> std::sync::MutexGuard<'_, Vec<Watch>> {
         self.tabs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Visitor {
+    /// The tabs of a test that failed would go on asking for a Toolgate that is gone, at the cost
+    /// of all tests after it.
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let (browser, disposal) = (self.browser, self.disposal());
+            browser.spawn(async move {
+                browser.chromium.execute(disposal).await.ok();
+            });
+        }
     }
 }
 
