@@ -118,7 +118,7 @@ impl Traffic {
         store.map(TrafficStore::dropped).unwrap_or_default()
     }
 
-    /// As [`TrafficStore::turns`].
+    /// As [`TrafficStore::turns`]. The newest are waited for; those before one are written.
     pub(crate) async fn turns(
         &self,
         subject: &Subject,
@@ -126,7 +126,12 @@ impl Traffic {
         limit: u32,
     ) -> Result<Vec<TrafficTurn>, StoreError> {
         match &self.store {
-            Some(store) => settled(store).await.turns(subject, before, limit).await,
+            Some(store) => {
+                if before.is_none() {
+                    settled(store).await;
+                }
+                store.turns(subject, before, limit).await
+            }
             None => Ok(Vec::new()),
         }
     }

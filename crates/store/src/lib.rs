@@ -15,6 +15,7 @@
 mod branch;
 mod conversations;
 mod error;
+mod heads;
 mod history;
 mod log_read;
 mod probe;
@@ -22,6 +23,7 @@ mod purge;
 mod turn_log;
 mod unreadable;
 
+mod opening;
 mod turn_writes;
 
 mod body;
@@ -44,6 +46,7 @@ pub use crate::{
         CONVERSATIONS_PAGE, ConversationChange, ConversationRow, Cursor, NoCursor, folded,
     },
     error::StoreError,
+    heads::TurnHead,
     open::OpenError,
     purge::{Expired, Removed},
     turn_log::{Append, AppendError, Follows, NewTurn, OpenTurn, OpenTurnError, Opened, Taken},

@@ -68,6 +68,37 @@ async fn a_transcript_is_the_fold_of_the_log() {
 }
 
 #[tokio::test]
+async fn turns_have_heads_for_their_owner_as_long_as_they_can_be_read() {
+    let db = Db::new().await;
+    db.open_turn("t").await;
+    let mut long = new_turn("ana", "d", "u");
+    long.started.message = "long ".repeat(20_000);
+    db.store.open_turn(long).await.unwrap();
+    db.append("u", 1, vec![finished()]).await.unwrap();
+    let ids = ["t", "u", "none"].map(chat::ids::TurnId::from);
+    let heads = async |subject| {
+        let mut heads = db.store.turn_heads(&subject, &ids).await.unwrap();
+        heads.sort_by(|a, b| a.turn.cmp(&b.turn));
+        heads
+    };
+    let found = heads(ana()).await;
+    let ends: Vec<_> = found
+        .iter()
+        .map(|head| (head.turn.as_str(), head.end))
+        .collect();
+    assert_eq!(ends, [("t", None), ("u", Some(TurnEnd::Answered))]);
+    let started = found[1].started.as_ref().unwrap();
+    assert_eq!(started.message.len(), 100_000);
+    assert!(heads(ben()).await.is_empty());
+    db.sql("UPDATE events SET body = '{}' WHERE turn_id = 't' AND seq = 1")
+        .await;
+    assert!(heads(ana()).await[0].started.is_none());
+    db.sql("UPDATE conversations SET deleted_at = 5 WHERE id = 'd'")
+        .await;
+    assert_eq!(heads(ana()).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a_large_transcript_is_read_as_it_was_written() {
     let db = Db::new().await;
     let mut new = new_turn("ana", "c", "t");

@@ -2,12 +2,12 @@
 
 use askama::Template;
 use chat::{
+    event::TurnStarted,
     ids::{Subject, TurnId},
     outcome::TurnEnd,
-    transcript::Transcript,
 };
 use serde::Deserialize;
-use store::{StoreError, traffic::TrafficTurn};
+use store::{StoreError, TurnHead, traffic::TrafficTurn};
 use url::form_urlencoded;
 
 use super::words;
@@ -90,6 +90,9 @@ pub(super) async fn list(
             .await?;
         is_end = rows.len() < TURNS;
         looked += rows.len();
+        // Of turns whose conversation was deleted nothing is shown.
+        let ids: Vec<_> = rows.iter().map(|row| row.turn.clone()).collect();
+        let heads = context.store.turn_heads(subject, &ids).await?;
         for row in rows {
             if turns.len() == TURNS {
                 is_end = false;
@@ -99,12 +102,10 @@ pub(super) async fn list(
             if wanted.errors.is_some() && row.errors == 0 {
                 continue;
             }
-            // Of a turn whose conversation was deleted nothing is shown.
-            let transcript = context.store.transcript(subject, &row.turn).await?;
-            if transcript.is_none() {
+            let Some(head) = heads.iter().find(|head| head.turn == row.turn) else {
                 continue;
-            }
-            let turn = Turn::new(row, transcript.as_ref());
+            };
+            let turn = Turn::new(row, head);
             if turn.fits(&folded) {
                 turns.push(turn);
             }
@@ -141,13 +142,13 @@ fn older(search: &str, errors: Option<&str>, before: &TurnId) -> String {
 }
 
 impl Turn {
-    fn new(row: TrafficTurn, transcript: Option<&Transcript>) -> Self {
-        let started = transcript.and_then(|transcript| transcript.started.as_ref());
-        let (end_kind, end) = end(transcript);
+    fn new(row: TrafficTurn, head: &TurnHead) -> Self {
+        let started = head.started.as_ref();
+        let (end_kind, end) = end(head.end);
         let lasted = row.ended_at.map(|ended| ended - row.started_at);
         let lasted = lasted.and_then(|ms| u64::try_from(ms).ok());
         Self {
-            question: question(transcript),
+            question: question(started),
             datetime: words::rfc3339(row.started_at),
             moment: words::moment(row.started_at),
             is_api: started.is_some_and(|started| started.request.is_some()),
@@ -172,9 +173,9 @@ impl Turn {
 }
 
 /// What was asked, on one line.
-pub(super) fn question(transcript: Option<&Transcript>) -> String {
-    let Some(started) = transcript.and_then(|transcript| transcript.started.as_ref()) else {
-        return "A turn that is deleted".to_owned();
+pub(super) fn question(started: Option<&TurnStarted>) -> String {
+    let Some(started) = started else {
+        return "A question that cannot be read".to_owned();
     };
     let mut line = String::new();
     for word in started.message.split_whitespace() {
@@ -182,24 +183,20 @@ pub(super) fn question(transcript: Option<&Transcript>) -> String {
             line.push(' ');
         }
         line.push_str(word);
-        if let Some((end, _)) = line.char_indices().nth(QUESTION_CHARS) {
-            line.truncate(end);
-            line.push('…');
+        // Enough to be cut; every character has a byte.
+        if line.len() > 4 * QUESTION_CHARS {
             break;
         }
     }
     if line.is_empty() {
-        "A request without a question".clone_into(&mut line);
+        return "A request without a question".to_owned();
     }
-    visible(&line)
+    words::beginning(&line, QUESTION_CHARS)
 }
 
 /// How the turn ended: for style, and in words.
-pub(super) fn end(transcript: Option<&Transcript>) -> (&'static str, &'static str) {
-    let Some(transcript) = transcript else {
-        return ("other", "");
-    };
-    match transcript.end.as_ref().map(|end| end.end) {
+pub(super) fn end(end: Option<TurnEnd>) -> (&'static str, &'static str) {
+    match end {
         None => ("open", "Running"),
         Some(TurnEnd::Answered) => ("answered", "Answered"),
         Some(TurnEnd::Cancelled) => ("other", "Stopped"),

@@ -102,7 +102,7 @@ impl Turn {
         render(&Page {
             version: assets::version(),
             title: match &self.id {
-                Some(_) => list::question(self.transcript.as_ref()),
+                Some(_) => list::question(started),
                 None => "Outside of turns".to_owned(),
             },
             notices,
@@ -146,7 +146,8 @@ impl Turn {
         let sum = |of: fn(&ExchangeRow) -> u64| words::size(self.rows.iter().map(of).sum());
         let mut facts = Vec::new();
         if let Some(transcript) = &self.transcript {
-            facts.push(("Turn", list::end(Some(transcript)).1.to_owned()));
+            let end = transcript.end.as_ref().map(|end| end.end);
+            facts.push(("Turn", list::end(end).1.to_owned()));
             if let Some(started) = &transcript.started {
                 facts.push(("Model", visible(&started.model)));
             }
