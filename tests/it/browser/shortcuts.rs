@@ -1,5 +1,7 @@
 //! The keys of the list of shortcuts, and that they leave alone who types.
 
+use std::{collections::BTreeSet, fs, path::Path};
+
 use demo::pomerium::DemoUser;
 use harness::{
     World,
@@ -167,4 +169,47 @@ async fn everything_on_the_list_works() {
         .await;
     ana.leave().await;
     world.finish().await;
+}
+
+/// The keys that a script compares with, as the list writes them.
+fn keys_of(script: &str) -> BTreeSet<String> {
+    let compared = script.split("key").skip(1).filter_map(|rest| {
+        let rest = rest
+            .strip_prefix(" === '")
+            .or(rest.strip_prefix(" !== '"))?;
+        rest.split('\'').next()
+    });
+    let singles = script
+        .split_once("const SINGLE = {\n")
+        .map_or("", |it| it.1);
+    let singles = singles.split_once("\n}").map_or("", |it| it.0);
+    let singles = singles
+        .lines()
+        .filter_map(|line| line.trim().split_once(": "));
+    let all = compared.chain(singles.map(|(key, _)| key.trim_matches('\'')));
+    all.map(|key| match key {
+        "Escape" => "esc".to_owned(),
+        key => key.to_lowercase(),
+    })
+    .collect()
+}
+
+#[test]
+fn every_key_of_the_chat_is_on_the_list_and_no_other() {
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../web");
+    let mut handled = BTreeSet::from(["ctrl", "shift", "⌘"].map(str::to_owned));
+    for file in fs::read_dir(web.join("static")).unwrap() {
+        let path = file.unwrap().path();
+        // The traffic's pages have a list of their own, in which the arrows lead up and down.
+        let is_chat =
+            path.extension().is_some_and(|it| it == "js") && !path.ends_with("traffic.js");
+        if is_chat {
+            handled.extend(keys_of(&fs::read_to_string(path).unwrap()));
+        }
+    }
+    let list = fs::read_to_string(web.join("templates/shortcuts.html")).unwrap();
+    let listed = list.split("<kbd>").skip(1);
+    let listed = listed.filter_map(|rest| rest.split_once("</kbd>"));
+    let listed: BTreeSet<_> = listed.map(|(key, _)| key.to_lowercase()).collect();
+    assert_eq!(listed, handled);
 }
