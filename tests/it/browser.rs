@@ -9,6 +9,7 @@ mod choices;
 mod composer;
 mod greeting;
 mod list;
+mod queue;
 
 mod approve;
 

@@ -4,10 +4,10 @@ import { post } from './api.js';
 import { copyAnswer, copyCode } from './copy.js';
 import { resend } from './resend.js';
 
-// `again` posts a text in the place of a turn; see resend.js. Gives { look }.
-export function listenForActions(box, again) {
+// `box` sends. Gives { look }.
+export function listenForActions(box) {
   const turns = document.getElementById('main');
-  const questions = resend(again);
+  const questions = resend(box.say);
   const actions = {
     approve: (button) => answer(button.form, { kind: 'approve' }),
     say: (button) => box.say(button.dataset.message),

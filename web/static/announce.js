@@ -1,11 +1,15 @@
 // What is said to those who do not see the page, each thing once.
 
+import { elsewhere } from './standing.js';
+
 // How an answer ended, in words to be heard.
 const ENDS = {
   answered: 'The answer is complete.',
   cancelled: 'The answer was stopped.',
   failed: 'There is no answer: something failed.',
 };
+
+const ELSEWHERE = 'An answer is being given in another branch of this conversation.';
 
 const NEEDS = { asks: 'needs your approval', connect: 'waits until your account is connected' };
 
@@ -19,6 +23,7 @@ export function announce(words) {
 export function announceChanges() {
   let said = new Set();
   let standing = '';
+  let there = null;
 
   function standingNow() {
     const foot = document.querySelector('.turn:last-child .foot');
@@ -44,12 +49,15 @@ export function announceChanges() {
       announce(ENDS[word] ?? 'The answer has ended.');
     }
     standing = now;
+    if (elsewhere() && !there) announce(ELSEWHERE);
+    there = elsewhere();
   }
 
   // What the page shows at once is not news.
   function forget() {
     said = new Set([...asks()].map((ask) => ask.id + ask.dataset.state));
     standing = standingNow();
+    there = elsewhere();
   }
 
   return { look, forget };

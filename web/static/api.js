@@ -8,7 +8,19 @@ export class Refused extends Error {
     this.requestId = problem.request_id ?? '';
     this.layer = problem.layer ?? '';
     this.code = problem.code ?? '';
+    // The turn that is in the way.
+    this.turn = problem.turn ?? '';
     this.status = status;
+  }
+
+  // Whether nobody said no: Toolgate was not reached, or restarts.
+  get isPassing() {
+    return this.status === 0 || this.code === 'restarting' || (this.status >= 500 && this.code === '');
+  }
+
+  // Whether an answer is being given in the conversation already.
+  get isBusy() {
+    return this.code === 'busy';
   }
 
   // What happened and what to do, in one line.

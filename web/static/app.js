@@ -4,7 +4,7 @@ import { announceChanges } from './announce.js';
 import { listenForActions } from './actions.js';
 import { choices } from './choices.js';
 import { colours } from './code.js';
-import { composer, running } from './composer.js';
+import { composer } from './composer.js';
 import { drawer } from './drawer.js';
 import { earlier, elsewhere } from './history.js';
 import { keys } from './keys.js';
@@ -15,6 +15,7 @@ import { apply } from './patch.js';
 import { results } from './results.js';
 import { follower } from './scroll.js';
 import { servers } from './servers.js';
+import { running } from './standing.js';
 import { connect } from './stream.js';
 import { theme } from './theme.js';
 
@@ -48,6 +49,17 @@ const box = composer({
     offered.moved();
     stream.open();
   },
+  // Asked once more, in the place of a turn: that is the newest branch from then on.
+  resent() {
+    if (!place.through) return;
+    place.through = '';
+    place.after = '';
+    const url = new URL(location.href);
+    url.searchParams.delete('turn');
+    url.hash = '';
+    history.replaceState(null, '', url);
+    stream.open();
+  },
   sent: scroll.toEnd,
 });
 
@@ -68,21 +80,9 @@ const stream = connect(place, (patch, reset) => {
   if (patch.target === 'earlier') before.look();
   if (patch.target.startsWith('t')) scroll.came(follows);
   else if (follows) scroll.toEnd();
-}, box.signedIn);
+}, box.isBack);
 
-// Asks once more in the place of a turn: that is the newest branch from then on.
-const actions = listenForActions(box, async (text, edits) => {
-  const taken = await box.say(text, { edits });
-  if (!taken || !place.through) return taken;
-  place.through = '';
-  place.after = '';
-  const url = new URL(location.href);
-  url.searchParams.delete('turn');
-  url.hash = '';
-  history.replaceState(null, '', url);
-  stream.open();
-  return taken;
-});
+const actions = listenForActions(box);
 drawer();
 results();
 keys();

@@ -3,41 +3,46 @@
 import { announce } from './announce.js';
 import { messageId, post } from './api.js';
 import { drafts } from './drafts.js';
+import { grow } from './grow.js';
 import { queue } from './queue.js';
+import { isShown, lastEnd, lastTurn, running, runningHere } from './standing.js';
+import { troubles } from './trouble.js';
 
 const RETRIES = 2;
 const RETRY_MS = 700;
 
-// Letters that fill the box to its greatest height, however short its lines are.
-const TALLEST_LETTERS = 20_000;
+// A message that is on its way for longer is shown.
+const FLIES_MS = 400;
 
 // How long a turn that was begun may take to show on the page before the next message is tried.
 const SHOWS_WITHIN_MS = 10_000;
 
 // `place` is where the page is; `chosen` gives the model and what is switched off, as a post takes
-// them; `moved` is told of a conversation that has begun, `sent` when a message was accepted.
-export function composer({ place, chosen, moved, sent }) {
+// them; `moved` is told of a conversation that has begun, `resent` when a turn was asked again,
+// `sent` when a message was accepted.
+export function composer({ place, chosen, moved, resent, sent }) {
   const form = document.getElementById('composer');
   const box = document.getElementById('message');
   const send = document.getElementById('send');
   const stop = document.getElementById('stop');
-  const trouble = document.getElementById('trouble');
   const limit = Number(document.body.dataset.messageBytes);
   const kept = drafts(place);
-  let sending = false;
-  // The turn that was begun last, while the page does not show it.
+  const trouble = troubles();
+  // The message that is on its way: { text, since }.
+  let flying = null;
+  // The turn that was begun last, or is in the way of a message, while the page does not show it.
   let begun = null;
 
   box.value = box.value || kept.read();
-  grow();
+  grow(box);
 
-  const waiting = queue({ place, deliver: sendWaiting, edit: fill, stop: cancel, standing });
+  const waiting = queue({ place, deliver: sendWaiting, edit, stop: cancel, standing, flying: () => flying });
 
   box.addEventListener('input', () => {
     kept.keep(box.value);
-    grow();
+    grow(box);
     look();
-    if (trouble.dataset.about === 'text') complain('');
+    trouble.over('text');
   });
   box.addEventListener('keydown', (event) => {
     // Enter while a word is being composed chooses the word.
@@ -56,7 +61,8 @@ export function composer({ place, chosen, moved, sent }) {
     if (event.key !== 'Escape' || event.defaultPrevented || event.isComposing) return;
     // Whoever types a reason means the field, and who sees a dialog means that: not the turn.
     if (event.target instanceof HTMLInputElement || document.querySelector('dialog[open]')) return;
-    if (!document.body.classList.contains('drawn') && running()) cancel();
+    // What runs in another branch only the button stops.
+    if (!document.body.classList.contains('drawn') && (runningHere() ?? begun)) cancel();
   });
   addEventListener('storage', (event) => {
     // Another tab of this conversation typed or sent. What was typed here stays.
@@ -64,77 +70,112 @@ export function composer({ place, chosen, moved, sent }) {
     const sentThere = event.newValue === null && box.value === event.oldValue;
     if (box.value !== '' && !sentThere) return;
     box.value = event.newValue ?? '';
-    grow();
+    grow(box);
     look();
   });
+  addEventListener('online', isBack);
 
   function submit() {
-    if (sending || box.value.trim() === '') return;
-    if (standing() === 'busy' || waiting.isSending()) wait();
-    else say(box.value, { typed: true });
+    say(box.value, { typed: true });
   }
 
-  // The message waits until the answer is complete.
-  function wait() {
-    const text = box.value;
-    if (isTooLong(text)) return;
-    if (!waiting.add(text)) {
-      complain('Ten messages wait already.', 'Remove one, or wait for the answer.');
-      return;
-    }
-    clear(text);
-    look();
-    announce('Your message waits until the answer is complete.');
-  }
-
-  // Posts a message; `typed` if it is what stands in the box, `edits` the turn whose place it takes,
-  // `id` if it has one already. Gives what it began, null when it was refused.
-  async function say(text, { typed = false, edits, id } = {}) {
-    if (sending || text.trim() === '' || isTooLong(text)) return null;
+  // Asks, at once or when what is being answered is complete. `typed` if it is what stands in the
+  // box, `edits` the turn whose place it takes. Gives whether it is on its way.
+  async function say(text, { typed = false, edits } = {}) {
+    if (text.trim() === '' || isTooLong(text)) return false;
     const before = kept.sending();
     // The same text again after a failure is the same message: it keeps its id.
-    const same = before?.text === text && before.edits === edits;
-    const message = { text, edits, id: id ?? (same ? before.id : messageId()) };
+    const same = before && !before.flying && before.text === text && before.edits === edits;
+    const message = { text, edits, id: same ? before.id : messageId() };
+    if (standing() !== 'busy' && !waiting.isSending()) return fly(message, typed);
+    if (!wait(message)) return false;
+    if (typed) empty(text);
+    return true;
+  }
+
+  // The message waits until the answer is complete; false when too many do.
+  function wait(message) {
+    if (!waiting.add(message)) {
+      trouble.tell([`${waiting.most} messages wait already.`, 'Remove one, or wait for the answer.']);
+      return false;
+    }
+    announce('Your message waits until the answer is complete.');
+    return true;
+  }
+
+  // Posts a message. Gives whether it is on its way; what was typed and refused is in the box again.
+  async function fly(message, typed) {
     // A page that is loaded anew meanwhile sends it again, under this id.
     kept.keepSending({ ...message, typed, flying: true });
-    sending = true;
-    complain('');
+    flying = { text: message.text, since: Date.now() };
+    setTimeout(look, FLIES_MS);
+    trouble.forget();
+    if (typed && box.value === message.text) {
+      // In the browser's storage it stays until it has arrived.
+      box.value = '';
+      grow(box);
+    }
     look();
     try {
       const posted = await deliver(message);
+      if (typed) kept.forget(message.text);
       kept.forgetSending();
-      if (typed) clear(text);
-      arrived(posted, text);
-      return posted;
+      arrived(posted, message);
+      return true;
     } catch (error) {
-      kept.keepSending(message);
-      if (!typed && !edits && box.value === '') fill(text);
-      complain(error.message, error.advice, error);
-      return null;
+      return missed(message, typed, error);
     } finally {
-      sending = false;
+      flying = null;
       look();
     }
+  }
+
+  // What becomes of a message that was not taken.
+  function missed(message, typed, error) {
+    if (error.isBusy && wait(message)) {
+      kept.forgetSending();
+      if (typed) kept.forget(message.text);
+      kept.keep(box.value);
+      expect(error.turn);
+      return true;
+    }
+    kept.keepSending(message);
+    waiting.keepBack();
+    if (typed || (!message.edits && box.value === '')) fill(message.text);
+    trouble.refused(error);
+    return false;
   }
 
   // Posts a message that has waited; throws Refused.
   async function sendWaiting(message) {
-    arrived(await deliver(message), message.text);
+    try {
+      arrived(await deliver(message), message);
+    } catch (error) {
+      if (error.isBusy) expect(error.turn);
+      throw error;
+    }
   }
 
-  function arrived(posted, text) {
-    begun = posted.turn;
-    setTimeout(() => {
-      if (begun === posted.turn) begun = null;
-      look();
-    }, SHOWS_WITHIN_MS);
+  function arrived(posted, message) {
+    expect(posted.turn);
     document.getElementById('hero').hidden = true;
     if (place.conversation !== posted.conversation) {
-      kept.forget(text);
-      moved(posted.conversation);
+      // What is typed and what waits goes with it.
+      kept.forget(box.value);
+      waiting.follow(() => moved(posted.conversation));
       kept.keep(box.value);
     }
+    if (message.edits) resent();
     sent();
+  }
+
+  // The page will show this turn; until then the conversation is busy.
+  function expect(turn) {
+    begun = turn;
+    setTimeout(() => {
+      if (begun === turn) begun = null;
+      look();
+    }, SHOWS_WITHIN_MS);
   }
 
   async function deliver({ text, id, edits }) {
@@ -155,16 +196,15 @@ export function composer({ place, chosen, moved, sent }) {
 
   function isTooLong(text) {
     if (new TextEncoder().encode(text).length <= limit) return false;
-    complain(`The message is longer than ${limit / 1024} KiB.`, 'Shorten it, or split it into several messages.');
-    trouble.dataset.about = 'text';
+    const advice = 'Shorten it, or split it into several messages.';
+    trouble.tell([`The message is longer than ${limit / 1024} KiB.`, advice], 'text');
     return true;
   }
 
-  // How the conversation stands: 'busy' while a turn runs, else how its last turn ended.
+  // How the conversation stands: 'busy' while a turn runs, else how the last turn shown ended.
   function standing() {
-    if (begun && document.querySelector(`.foot[data-turn="${CSS.escape(begun)}"]`)) begun = null;
-    if (sending || begun || running()) return 'busy';
-    return document.querySelector('.turn:last-child .foot')?.dataset.standing ?? 'none';
+    if (begun && isShown(begun)) begun = null;
+    return flying || begun || running() ? 'busy' : lastEnd();
   }
 
   async function cancel() {
@@ -177,7 +217,7 @@ export function composer({ place, chosen, moved, sent }) {
       await post(`/api/turns/${turn}/cancel`, {});
     } catch (error) {
       // One that has ended meanwhile needs no stopping.
-      if (error.status !== 409) complain(error.message, error.advice, error);
+      if (error.status !== 409) trouble.refused(error);
       stop.disabled = false;
     }
   }
@@ -186,88 +226,57 @@ export function composer({ place, chosen, moved, sent }) {
   function fill(text) {
     box.value = box.value.trim() === '' ? text : `${text}\n\n${box.value}`;
     kept.keep(box.value);
-    grow();
+    grow(box);
     look();
+  }
+
+  // The same, to be gone on with.
+  function edit(text) {
+    fill(text);
     box.focus();
+  }
+
+  // Takes a text that waits now out of the box.
+  function empty(text) {
+    kept.forget(text);
+    if (box.value === text) box.value = '';
+    kept.keep(box.value);
+    grow(box);
+    look();
   }
 
   // Shows what can be done now.
   function look() {
-    const turn = running();
+    const busy = standing() === 'busy';
+    const turn = running() ?? begun;
     if (stop.dataset.turn !== (turn ?? '')) {
       stop.dataset.turn = turn ?? '';
       stop.disabled = false;
     }
     const focused = document.activeElement;
     stop.hidden = !turn;
-    const empty = box.value.trim() === '';
-    send.hidden = Boolean(turn) && empty;
-    send.disabled = sending || empty;
-    send.title = turn ? 'Sent when the answer is complete' : '';
+    stop.title = turn && turn === running() && !runningHere() ? 'Ends the answer in the other branch' : 'Stop (Esc)';
+    const nothing = box.value.trim() === '';
+    send.hidden = Boolean(turn) && nothing;
+    send.disabled = nothing;
+    send.title = busy ? 'Sent when the answer is complete' : '';
     if ((focused === stop || focused === send) && focused.hidden) box.focus();
     document.getElementById('hero').hidden = document.querySelector('.turn') !== null;
-    for (const button of document.querySelectorAll('[data-do="say"]')) button.disabled = Boolean(turn) || sending;
+    for (const button of document.querySelectorAll('[data-do="say"]')) button.disabled = busy;
     waiting.look();
   }
 
-  function clear(text) {
-    kept.forget(text);
-    // What was typed while the message was on its way stays.
-    box.value = box.value.startsWith(text) ? box.value.slice(text.length).trimStart() : box.value;
-    if (box.value !== '') kept.keep(box.value);
-    grow();
-  }
-
-  function complain(words, advice = '', error = {}) {
-    trouble.replaceChildren();
-    delete trouble.dataset.about;
-    trouble.hidden = words === '';
-    if (words === '') return;
-    const traced = error.requestId ? `Pomerium request id ${error.requestId}` : '';
-    for (const line of [words, advice, traced].filter((line) => line !== '')) {
-      const paragraph = document.createElement('p');
-      paragraph.textContent = line;
-      trouble.append(paragraph);
-    }
-    if (error.status !== 401) return;
-    // Said here, it need not be said of the stream as well.
-    trouble.dataset.about = 'session';
-    const link = document.createElement('a');
-    link.href = location.pathname;
-    link.textContent = 'Sign in again';
-    trouble.append(link);
-  }
-
-  // The page has its stream again, so the session lives.
-  function signedIn() {
-    if (trouble.dataset.about === 'session') complain('');
-  }
-
-  function grow() {
-    // Measuring a very long text costs more than the box is tall.
-    if (box.value.length > TALLEST_LETTERS) {
-      box.style.height = '38vh';
-      return;
-    }
-    box.style.height = 'auto';
-    box.style.height = `${box.scrollHeight}px`;
+  // The page has its stream again: the session lives, and Toolgate is there.
+  function isBack() {
+    trouble.over('session', 'connection');
+    waiting.isBack();
   }
 
   // Sends what was being sent when the page was loaded anew: it may not have arrived.
   function resume() {
     const before = kept.sending();
-    if (before?.flying) say(before.text, before);
+    if (before?.flying) fly({ text: before.text, edits: before.edits, id: before.id }, before.typed);
   }
 
-  return { look, say, fill, complain, signedIn, resume };
-}
-
-function lastTurn() {
-  return document.querySelector('.turn:last-child')?.dataset.turn;
-}
-
-// The turn that runs in the conversation, if one does.
-export function running() {
-  const foot = document.querySelector('.turn:last-child .foot[data-standing="runs"], .turn:last-child .foot[data-standing="waits"]');
-  return foot?.dataset.turn ?? null;
+  return { look, say, isBack, resume };
 }

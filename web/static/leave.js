@@ -2,7 +2,7 @@
 
 import { get } from './api.js';
 import { begin, end, notifies, possible } from './notify.js';
-import { running } from './composer.js';
+import { runningHere } from './standing.js';
 
 // An answer that is given at once needs no advice.
 const LONG_MS = 8_000;
@@ -30,7 +30,7 @@ export function leave() {
 
   // Shows what is true now.
   function look() {
-    const now = running() ?? '';
+    const now = runningHere() ?? '';
     if (now !== turn) {
       turn = now;
       since = Date.now();
@@ -65,7 +65,7 @@ export function leave() {
   }
 
   function offer() {
-    const text = notifies() ? 'Stop notifying me' : 'Notify me';
+    const text = notifies() ? 'Do not notify me' : 'Notify me';
     if (button.textContent !== text) button.textContent = text;
     button.hidden = !possible();
   }

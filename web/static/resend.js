@@ -3,17 +3,18 @@
 
 import { announce } from './announce.js';
 import { get } from './api.js';
-import { running } from './composer.js';
+import { grow } from './grow.js';
+import { running } from './standing.js';
 import { attempt, userKey } from './storage.js';
 
 const BUTTONS = '[data-do="edit"], [data-do="regenerate"], [data-do="try-again"], .edit [type="submit"]';
 
-// `again` posts { text, edits } and gives whether it was taken.
-export function resend(again) {
+// `say` sends a text, in the place of the turn that it `edits`, and gives whether it is on its way.
+export function resend(say) {
   let shown = '';
 
   async function ask(turn, text) {
-    const taken = await again(text, turn.dataset.turn);
+    const taken = await say(text, { edits: turn.dataset.turn });
     // The button that was pressed goes away with its turn.
     if (taken) document.getElementById('message').focus({ preventScroll: true });
     return taken;
@@ -133,7 +134,7 @@ function editor(turn, text) {
   buttons.className = 'buttons';
   const send = document.createElement('button');
   send.type = 'submit';
-  send.textContent = 'Save & send';
+  send.textContent = 'Save and ask';
   const cancel = document.createElement('button');
   cancel.type = 'button';
   cancel.className = 'second';
@@ -141,9 +142,4 @@ function editor(turn, text) {
   buttons.append(send, cancel);
   form.append(label, box, buttons);
   return form;
-}
-
-function grow(box) {
-  box.style.height = 'auto';
-  box.style.height = `${box.scrollHeight + 2}px`;
 }

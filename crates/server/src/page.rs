@@ -9,6 +9,7 @@ pub(crate) mod result;
 pub(crate) mod stream;
 pub(crate) mod traffic;
 
+mod elsewhere;
 mod needs;
 mod paint;
 mod part;
@@ -85,6 +86,8 @@ struct Chat<'a> {
     conversations: String,
     servers: String,
     turns: String,
+    /// That a turn runs in another branch.
+    elsewhere: String,
     message_bytes: usize,
     needs: String,
     /// How long a call that waits for an account or a token does.
@@ -130,6 +133,9 @@ async fn page(
     let id = conversation.as_ref().map(|row| &row.id);
     let off = conversation.as_ref().map(|row| row.off.clone());
     let off = off.unwrap_or_default();
+    // Where newer turns are left out, they may be the ones.
+    let open = conversation.as_ref().filter(|_| !is_cut);
+    let open = open.and_then(|row| row.open_turn.as_ref());
     let html = render(&Chat {
         version: assets::version(),
         person: &caller.person,
@@ -149,6 +155,7 @@ async fn page(
         conversations: sidebar::conversations(&marked, id, wanted, listed.rest),
         wanted,
         servers: sidebar::servers_of(app, subject, &servers, &off),
+        elsewhere: elsewhere::html(id, elsewhere::turn(open, &turns)),
         turns: turns_html(app, turns, servers.all()).await?,
         message_bytes: chat::limits::MESSAGE_BYTES,
         parked_minutes: chat::limits::PARKED.as_secs() / 60,

@@ -105,8 +105,9 @@ async fn a_turn_in_another_branch_does_not_land_here() {
     tab.wait_true("document.querySelectorAll('.blocks > *').length > 4")
         .await;
     assert_eq!(questions(&other).await, ["One"]);
-    other.find("button", "Send").await;
+    other.find("button", "Stop").await;
     tab.wait_end().await;
+    other.wait_end().await;
     assert_eq!(questions(&other).await, ["One"]);
     same_after_reload(&other).await;
     ana.leave().await;
@@ -171,7 +172,7 @@ async fn a_question_is_edited_in_its_place() {
 
     tab.insert(", edited").await;
     world.model().queue(Reply::text("The edited answer."));
-    tab.click("button", "Save & send").await;
+    tab.click("button", "Save and ask").await;
     tab.wait_text("The edited answer.").await;
     tab.wait_end().await;
     assert_eq!(questions(&tab).await, ["One, edited"]);

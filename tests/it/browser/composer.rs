@@ -86,13 +86,13 @@ async fn a_waiting_message_can_be_taken_back_and_thrown_away() {
     waiting(&world, &tab).await;
     tab.send("Edited").await;
     tab.wait_text(WAITS).await;
-    tab.click("button", "Edit the waiting message").await;
+    tab.click("button", "Edit what waits").await;
     tab.wait_gone("region", "Waiting to be sent").await;
     assert_eq!(typed(&tab).await, "Edited");
     tab.insert(" since").await;
     tab.press(Key::Enter).await;
     tab.wait_text("Edited since").await;
-    tab.click("button", "Remove the waiting message").await;
+    tab.click("button", "Remove what waits").await;
     tab.wait_gone("region", "Waiting to be sent").await;
     tab.click("button", "Stop").await;
     tab.wait_end().await;

@@ -141,7 +141,7 @@ async fn a_message_over_the_limit_of_turns_can_be_sent_later() {
 }
 
 #[tokio::test]
-async fn a_message_in_a_busy_conversation_stays_in_the_box() {
+async fn a_message_in_a_conversation_that_is_busy_after_all_waits() {
     let world = World::start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let first = ana.open("/").await;
@@ -158,10 +158,15 @@ async fn a_message_in_a_busy_conversation_stays_in_the_box() {
     first.find("button", "Stop").await;
     deaf.allow("status of 409");
     deaf.send("And in May?").await;
-    let alert = deaf.find("alert", "").await.text().await;
-    assert!(alert.contains("still being written"), "{alert}");
-    assert_eq!(typed(&deaf).await, "And in May?");
-    first.click("button", "Stop").await;
+    deaf.wait_text("Waiting until the answer is complete").await;
+    deaf.wait_gone("alert", "").await;
+    assert_eq!(typed(&deaf).await, "");
+    first.wait_text("And in May?").await;
+    // Of which answer it is told, so it can stop it.
+    deaf.click("button", "Interrupt and ask now").await;
+    let asked =
+        "[...document.querySelectorAll('.turn .message')].at(-1).textContent === 'And in May?'";
+    first.wait_true(asked).await;
     first.wait_end().await;
     ana.leave().await;
     world.finish().await;
@@ -201,6 +206,7 @@ async fn a_message_sent_without_a_connection_is_kept_and_counts_once() {
     assert!(alert.contains("could not be reached"), "{alert}");
     assert_eq!(typed(&tab).await, SALES);
     tab.set_offline(harness::browser::Offline::No).await;
+    tab.wait_gone("alert", "").await;
     tab.click("button", "Send").await;
     tab.find("table", "").await;
     tab.wait_end().await;

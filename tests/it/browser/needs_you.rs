@@ -83,10 +83,10 @@ async fn one_notification_for_each_wait_and_none_unasked() {
         .await;
     assert_eq!(tab.eval("Notification.permission").await, "default");
     tab.click("button", "Notify me").await;
-    tab.find("button", "Stop notifying me").await;
+    tab.find("button", "Do not notify me").await;
     tab.click("button", "Deny").await;
     tab.wait_end().await;
-    tab.wait_gone("button", "Stop notifying me").await;
+    tab.wait_gone("button", "Do not notify me").await;
 
     // Whoever looks at one of the tabs needs no notification.
     other.eval("Notification.permission = 'granted'").await;

@@ -86,6 +86,11 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../../web/static/drawer.js"),
     ),
     (
+        "grow.js",
+        JS,
+        include_str!("../../../../web/static/grow.js"),
+    ),
+    (
         "history.js",
         JS,
         include_str!("../../../../web/static/history.js"),
@@ -186,6 +191,11 @@ const FILES: &[(&str, &str, &str)] = &[
         include_str!("../../../../web/static/shortcuts.css"),
     ),
     (
+        "standing.js",
+        JS,
+        include_str!("../../../../web/static/standing.js"),
+    ),
+    (
         "storage.js",
         JS,
         include_str!("../../../../web/static/storage.js"),
@@ -214,6 +224,11 @@ const FILES: &[(&str, &str, &str)] = &[
         "traffic.js",
         JS,
         include_str!("../../../../web/static/traffic.js"),
+    ),
+    (
+        "trouble.js",
+        JS,
+        include_str!("../../../../web/static/trouble.js"),
     ),
     (
         "turn.css",

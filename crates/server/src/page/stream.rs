@@ -166,6 +166,8 @@ struct Sent {
     servers: Hashed,
     examples: Hashed,
     gone: Hashed,
+    /// That a turn runs in another branch.
+    elsewhere: Hashed,
     /// What waits for the user.
     needs: Hashed,
 }

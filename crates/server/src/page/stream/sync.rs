@@ -7,13 +7,14 @@ use store::{TurnRow, Window};
 
 use super::{
     super::{
+        elsewhere::{self, ELSEWHERE},
         history::{self, After, EARLIER, PAGE_TURNS},
         paint::{Has, Painted, Painter},
         patch::Patch,
         turn::{Placed, TURNS},
         turns_html,
     },
-    Following, Position, Reader,
+    Following, Position, Reader, send_part,
 };
 use crate::{error::Problem, live::Live};
 
@@ -26,6 +27,7 @@ impl Reader {
         self.following = None;
         self.stale = false;
         if self.has_all(&conversation).await? {
+            self.runs_elsewhere(&conversation, None);
             return Ok(());
         }
         let subject = &self.caller.person.subject;
@@ -37,8 +39,8 @@ impl Reader {
         let branch = store.branch(subject, &conversation, window, PAGE_TURNS);
         let turns = branch.await?.map_or_else(Vec::new, |branch| branch.turns);
         let open = self.row().and_then(|row| row.row.open_turn.as_ref());
-        let is_elsewhere = |open: &&TurnId| turns.iter().all(|row| row.turn != **open);
-        self.elsewhere = open.filter(is_elsewhere).cloned();
+        let elsewhere = elsewhere::turn(open, &turns).cloned();
+        self.runs_elsewhere(&conversation, elsewhere);
         let known = self.position.as_ref().and_then(|position| {
             let index = turns.iter().position(|row| row.turn == position.turn)?;
             Some((index, position.seq))
@@ -54,6 +56,13 @@ impl Reader {
             self.add(row);
         }
         Ok(())
+    }
+
+    /// Says which turn runs in another branch, if one does.
+    fn runs_elsewhere(&mut self, conversation: &ConversationId, turn: Option<TurnId>) {
+        let html = elsewhere::html(Some(conversation), turn.as_ref());
+        send_part(&mut self.ready, ELSEWHERE, html, &mut self.sent.elsewhere);
+        self.elsewhere = turn;
     }
 
     /// Whether the page has the whole of the conversation, and nothing runs in it.
