@@ -12,7 +12,9 @@ const OFFERED_MS = 12_000;
 // `place` is where the page is; `searched` is told when another list is wanted.
 export function list({ place, searched }) {
   const nav = document.getElementById('list');
-  const toasts = offers();
+  const toasts = offers(cameBack);
+  // The conversation that was taken back, until it is in the list.
+  let returning = null;
 
   search(nav, place, searched);
   const renaming = renamer(nav, (words) => toasts.tell(words));
@@ -55,9 +57,25 @@ export function list({ place, searched }) {
     if (focus) undo.focus();
   }
 
+  // Without a place in the list, the focus stands above it.
+  function cameBack(id) {
+    document.getElementById('new-chat').focus();
+    returning = id;
+    focusReturned();
+  }
+
+  function focusReturned() {
+    const row = returning && rowOf(nav, returning);
+    if (!row) return;
+    returning = null;
+    row.hidden = false;
+    if (document.activeElement.id === 'new-chat') row.querySelector('a').focus();
+  }
+
   // Puts back what was done to a list that was rendered anew.
   function look() {
     renaming.look();
+    focusReturned();
     const { found } = document.getElementById('conversations').dataset;
     const words = place.search ? `${found === '0' ? 'No conversations' : found} found` : '';
     const status = document.getElementById('found');
@@ -110,7 +128,7 @@ function renamer(nav, complain) {
   const field = document.createElement('input');
   field.type = 'text';
   field.id = 'rename-title';
-  field.maxLength = 200;
+  field.maxLength = Number(nav.dataset.titleChars);
   field.dir = 'auto';
   field.autocomplete = 'off';
   field.setAttribute('aria-label', 'Title');
@@ -131,7 +149,7 @@ function renamer(nav, complain) {
   // Puts the field back when the list was rendered anew.
   function look() {
     if (id === null) return;
-    const row = rowOf(id);
+    const row = rowOf(nav, id);
     if (!row) {
       id = null;
       return;
@@ -144,7 +162,7 @@ function renamer(nav, complain) {
   }
 
   function end() {
-    const row = rowOf(id);
+    const row = rowOf(nav, id);
     id = null;
     form.remove();
     row?.classList.remove('renaming');
@@ -165,7 +183,7 @@ function renamer(nav, complain) {
       complain(error.words);
       return;
     }
-    const shown = rowOf(renamed)?.querySelector('.title');
+    const shown = rowOf(nav, renamed)?.querySelector('.title');
     if (shown) shown.textContent = title;
     if (id === renamed) end();
   });
@@ -176,16 +194,16 @@ function renamer(nav, complain) {
     end();
   });
 
-  function rowOf(conversation) {
-    return nav.querySelector(`li[data-conversation="${CSS.escape(conversation)}"]`);
-  }
-
   return { begin, look };
 }
 
+function rowOf(nav, conversation) {
+  return nav.querySelector(`li[data-conversation="${CSS.escape(conversation)}"]`);
+}
+
 // What was deleted, with the way back: it stays while somebody is at it, and over the way to
-// another page.
-function offers() {
+// another page. `cameBack` is told of what was taken back.
+function offers(cameBack) {
   const place = document.getElementById('toasts');
   const key = userKey('deleted');
 
@@ -212,7 +230,7 @@ function offers() {
       try {
         await send('POST', `/api/conversations/${id}/restore`, {});
         toast.remove();
-        document.getElementById('new-chat').focus();
+        cameBack(id);
       } catch (error) {
         words.textContent = error.words;
         undo.disabled = false;

@@ -89,6 +89,7 @@ struct Chat<'a> {
     /// That a turn runs in another branch.
     elsewhere: String,
     message_bytes: usize,
+    title_chars: usize,
     needs: String,
     /// How long a call that waits for an account or a token does.
     parked_minutes: u64,
@@ -158,6 +159,7 @@ async fn page(
         elsewhere: elsewhere::html(id, elsewhere::turn(open, &turns)),
         turns: turns_html(app, turns, servers.all()).await?,
         message_bytes: chat::limits::MESSAGE_BYTES,
+        title_chars: chat::limits::TITLE_CHARS,
         parked_minutes: chat::limits::PARKED.as_secs() / 60,
         question_hours: chat::limits::QUESTION.as_secs() / 3600,
         needs: needs::html(app, subject, |id| {

@@ -27,6 +27,14 @@ async fn wait_titles(tab: &Tab, wanted: &[&str]) {
     tab.wait_true(&is).await;
 }
 
+/// Presses the button of this name in the row of a conversation.
+async fn press(tab: &Tab, name: &str, title: &str) {
+    let titles = titles(tab).await;
+    let row = titles.iter().position(|it| it == title).unwrap();
+    let buttons = tab.find_many("button", name, titles.len(), "one each");
+    buttons.await[row].click().await;
+}
+
 /// Conversations of Ana's with these first messages.
 async fn begin(world: &World, messages: &[&str]) -> Vec<ConversationId> {
     let ana = world.ana();
@@ -116,7 +124,7 @@ async fn renamed_where_it_stands_and_in_every_tab() {
     tab.click("link", "Yachts").await;
     tab.find("heading", "Yachts").await;
     tab.find("link", "Yachts").await.focus().await;
-    tab.click("button", "Rename Yachts").await;
+    press(&tab, "Rename", "Yachts").await;
     tab.insert("Ships").await;
     tab.press(Key::Enter).await;
     tab.find("heading", "Ships").await;
@@ -131,7 +139,7 @@ async fn deleted_and_taken_back() {
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let (tab, other) = (ana.open("/").await, ana.open("/").await);
     tab.find("link", "Sales").await.focus().await;
-    tab.click("button", "Delete Sales").await;
+    press(&tab, "Delete", "Sales").await;
     tab.wait_text("Deleted “Sales”.").await;
     tab.keep_picture("list-deleted").await;
     wait_titles(&tab, &["Tables", "Ships"]).await;
@@ -146,15 +154,18 @@ async fn deleted_and_taken_back() {
     tab.press(Key::Delete).await;
     tab.find("button", "Undo").await;
     assert!(tab.is_focused("button", "Undo").await);
+    wait_titles(&tab, &["Tables", "Sales"]).await;
     tab.press(Key::Enter).await;
     wait_titles(&tab, &["Tables", "Sales", "Ships"]).await;
+    tab.wait_true("document.activeElement.textContent === 'Ships'")
+        .await;
 
     // The open one leads to a new chat, where it can be taken back; another tab is told.
     let path = format!("/c/{}", begun[2]);
     tab.go(&path).await;
     other.go(&path).await;
     tab.find("link", "Tables").await.focus().await;
-    tab.click("button", "Delete Tables").await;
+    press(&tab, "Delete", "Tables").await;
     tab.find("heading", "New chat").await;
     assert_eq!(tab.path().await, "/");
     other.wait_text("This conversation was deleted.").await;
