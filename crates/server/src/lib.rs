@@ -25,6 +25,7 @@ mod clock;
 mod drain;
 mod driver;
 mod error;
+mod every;
 mod extract;
 mod gate;
 mod listen;

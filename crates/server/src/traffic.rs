@@ -17,6 +17,7 @@ use self::recorder::Recorder;
 use crate::{
     clock,
     config::{Config, TrafficMode, TrafficSettings},
+    every::every,
 };
 
 /// How often is looked for traffic that is too old or too much.
@@ -205,24 +206,19 @@ impl Traffic {
         let Some(store) = self.store.clone() else {
             return;
         };
-        let settings = Arc::clone(&self.settings);
-        tasks.spawn(async move {
-            let purging = async {
-                let mut ticks = tokio::time::interval(LOOK_EVERY);
-                loop {
-                    ticks.tick().await;
-                    let before = clock::before(settings.max_age);
-                    match store.purge(before).await {
-                        Ok(purged) if purged.exchanges > 0 => {
-                            tracing::info!(exchanges = purged.exchanges, "old traffic was removed");
-                        }
-                        Ok(_) => {}
-                        // It is tried again at the next look.
-                        Err(error) => tracing::warn!(%error, "old traffic was not removed"),
+        let max_age = self.settings.max_age;
+        every(LOOK_EVERY, tasks, shutdown, move || {
+            let store = store.clone();
+            async move {
+                match store.purge(clock::before(max_age)).await {
+                    Ok(purged) if purged.exchanges > 0 => {
+                        tracing::info!(exchanges = purged.exchanges, "old traffic was removed");
                     }
+                    Ok(_) => {}
+                    // It is tried again at the next look.
+                    Err(error) => tracing::warn!(%error, "old traffic was not removed"),
                 }
-            };
-            let _stopped: Option<()> = shutdown.run_until_cancelled(purging).await;
+            }
         });
     }
 

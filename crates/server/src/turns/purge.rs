@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use store::{Expired, Removed, StoreError};
 
 use super::{Turns, edit::RESTORABLE};
-use crate::clock;
+use crate::{clock, every::every};
 
 /// How often is looked for what has expired.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
@@ -19,18 +19,14 @@ impl Turns {
     pub(crate) fn purge_expired(self: &Arc<Self>) {
         let turns = Arc::clone(self);
         let shutdown = self.context.shutdown.clone();
-        self.context.tasks.spawn(async move {
-            let purging = async {
-                let mut ticks = tokio::time::interval(LOOK_EVERY);
-                loop {
-                    ticks.tick().await;
-                    if let Err(error) = turns.purge().await {
-                        // It is tried again at the next look.
-                        tracing::warn!(%error, "what has expired was not removed");
-                    }
+        every(LOOK_EVERY, &self.context.tasks, shutdown, move || {
+            let turns = Arc::clone(&turns);
+            async move {
+                if let Err(error) = turns.purge().await {
+                    // It is tried again at the next look.
+                    tracing::warn!(%error, "what has expired was not removed");
                 }
-            };
-            let _stopped: Option<()> = shutdown.run_until_cancelled(purging).await;
+            }
         });
     }
 
