@@ -17,16 +17,17 @@ mod curl;
 mod folded;
 mod frames;
 
+use askama::Template;
 use axum::{
     extract::State,
     response::{Html, IntoResponse as _, Response},
 };
-use chat::ids::{CallId, TurnId};
+use chat::ids::{CallId, ConversationId, TurnId};
 use serde::Deserialize;
 use store::traffic::{ExchangeId, Paused};
 
 use self::{compare::Compared, exchange::Opened, turn::Turn};
-use super::{problem, render, visible};
+use super::{assets, problem, render, turn::element, visible, words};
 use crate::{
     app::{App, AppState},
     config::TrafficMode,
@@ -37,7 +38,6 @@ use crate::{
 };
 
 pub(crate) use self::list::Wanted;
-pub(crate) use super::words;
 
 /// How much of a page is wanted.
 #[derive(Debug, Default, Deserialize)]
@@ -151,6 +151,36 @@ pub(crate) async fn call(
         html.ok_or_else(|| Problem::not_found("call"))
     };
     answer(html.await)
+}
+
+/// A page below that of a turn.
+#[derive(Template)]
+#[template(path = "traffic_exchange.html")]
+struct Sheet {
+    version: &'static str,
+    /// The page of the turn.
+    place: String,
+    title: String,
+    part: String,
+}
+
+fn sheet(turn: &str, title: String, part: String) -> String {
+    render(&Sheet {
+        version: assets::version(),
+        place: format!("/traffic/{turn}"),
+        title,
+        part,
+    })
+}
+
+/// Where a turn stands in its conversation.
+fn in_conversation(conversation: &ConversationId, turn: &TurnId) -> String {
+    format!("/c/{conversation}?turn={turn}#{}", element(turn))
+}
+
+/// Where the card of a call stands.
+fn card(conversation: &ConversationId, turn: &TurnId, call: CallId) -> String {
+    format!("{}-c{call}", in_conversation(conversation, turn))
 }
 
 fn answer(html: Result<String, Problem>) -> Response {

@@ -10,7 +10,7 @@ use store::{
 };
 
 use super::text_or_base64;
-use crate::{app::AppState, context::Context, page::traffic::words::rfc3339};
+use crate::{app::AppState, context::Context, page::words::rfc3339};
 
 /// Bytes of bodies in one archive: what is over it comes without its bodies.
 const BODY_BYTES: u64 = 64 * 1024 * 1024;

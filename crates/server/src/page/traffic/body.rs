@@ -259,12 +259,7 @@ fn event(frame: &Frame, before: Option<u64>, budget: &mut usize) -> Event {
 }
 
 fn preview(text: &str) -> String {
-    let mut line = visible(text).replace(['\n', '\r'], " ");
-    if let Some((end, _)) = line.char_indices().nth(PREVIEW_CHARS) {
-        line.truncate(end);
-        line.push('…');
-    }
-    line
+    words::beginning(text, PREVIEW_CHARS).replace(['\n', '\r'], " ")
 }
 
 /// The first bytes, 16 on a line, as numbers and as the characters they may be.

@@ -9,20 +9,11 @@ use chat::{
 };
 use store::traffic::ExchangeRow;
 
-use super::{body::raw, folded, waterfall, words};
-use crate::page::{assets, call::step, render, turn::element, visible};
+use super::{body::raw, card, folded, sheet, waterfall, words};
+use crate::page::{call::step, render, visible};
 
 /// Bytes of a result that is shown folded; a larger one is downloaded.
 const FOLDED_BYTES: usize = 4 * 1024 * 1024;
-
-#[derive(Template)]
-#[template(path = "traffic_exchange.html")]
-struct Page {
-    version: &'static str,
-    place: String,
-    title: String,
-    part: String,
-}
 
 #[derive(Template)]
 #[template(path = "traffic_call.html")]
@@ -55,12 +46,7 @@ impl Compared<'_> {
     /// All of the page.
     pub(super) fn page(&self) -> String {
         let title = format!("Call {}: {}", self.item.call, visible(&self.item.function));
-        render(&Page {
-            version: assets::version(),
-            place: format!("/traffic/{}", self.turn),
-            title,
-            part: self.part(),
-        })
+        sheet(self.turn.as_str(), title, self.part())
     }
 
     /// What a row opens to.
@@ -108,8 +94,7 @@ impl Compared<'_> {
         }
         let started = self.transcript.started.as_ref();
         if let Some(conversation) = started.and_then(|started| started.conversation.as_ref()) {
-            let (turn, call) = (self.turn, self.item.call);
-            let card = format!("/c/{conversation}?turn={turn}#{}-c{call}", element(turn));
+            let card = card(conversation, self.turn, self.item.call);
             links.push((card, "The call in the conversation".to_owned()));
         }
         links

@@ -9,29 +9,14 @@ use store::traffic::{BodyRecord, ExchangeRow, ExchangeWhole, Kept};
 
 use super::{
     body::{Body, Formatted, Shown},
+    card,
     curl::{self, Token},
-    waterfall, words,
+    sheet, waterfall, words,
 };
-use crate::{
-    app::App,
-    clock,
-    identity::Authority,
-    page::{assets, render, turn::element, visible},
-    traffic::OUTSIDE,
-};
+use crate::{app::App, clock, identity::Authority, page::render, traffic::OUTSIDE};
 
 /// Characters of a URL or a header's value on the page.
 const VALUE_CHARS: usize = 4000;
-
-#[derive(Template)]
-#[template(path = "traffic_exchange.html")]
-struct Page {
-    version: &'static str,
-    /// The page of the turn.
-    place: String,
-    title: String,
-    part: String,
-}
 
 #[derive(Template)]
 #[template(path = "traffic_exchange_part.html")]
@@ -72,12 +57,7 @@ impl Opened<'_> {
     pub(super) fn page(&self) -> String {
         let turn = self.whole.row.turn.as_ref();
         let turn = turn.map_or(OUTSIDE, |turn| turn.as_str());
-        render(&Page {
-            version: assets::version(),
-            place: format!("/traffic/{turn}"),
-            title: waterfall::label(&self.whole.row),
-            part: self.part(),
-        })
+        sheet(turn, waterfall::label(&self.whole.row), self.part())
     }
 
     /// What a row opens to.
@@ -98,7 +78,7 @@ impl Opened<'_> {
         let (sent, came) = (&whole.request_headers, &whole.response_headers);
         let call = row.turn.as_ref().zip(row.call);
         let card = |((turn, call), conversation): ((&TurnId, CallId), &ConversationId)| {
-            format!("/c/{conversation}?turn={turn}#{}-c{call}", element(turn))
+            card(conversation, turn, call)
         };
         render(&Part {
             id: format!("o-{}", row.id),
@@ -204,8 +184,5 @@ fn headers(headers: &[(String, String)]) -> Vec<(String, String)> {
 }
 
 fn shown(text: &str) -> String {
-    match text.char_indices().nth(VALUE_CHARS) {
-        Some((end, _)) => visible(&format!("{}…", text.get(..end).unwrap_or_default())),
-        None => visible(text),
-    }
+    words::beginning(text, VALUE_CHARS)
 }

@@ -9,14 +9,14 @@ use chat::{
 use store::{StoreError, traffic::ExchangeRow};
 
 use super::{
-    list,
+    in_conversation, list,
     waterfall::{self, Axis, Row, Tick},
     words,
 };
 use crate::{
     clock,
     context::Context,
-    page::{assets, render, turn::element, visible},
+    page::{assets, render, visible},
     traffic::OUTSIDE,
 };
 
@@ -107,9 +107,7 @@ impl Turn {
             },
             notices,
             part: self.part(),
-            conversation: place.map(|(conversation, turn)| {
-                format!("/c/{conversation}?turn={turn}#{}", element(turn))
-            }),
+            conversation: place.map(|(conversation, turn)| in_conversation(conversation, turn)),
             turn: self.id.as_ref().map_or(OUTSIDE, TurnId::as_str).to_owned(),
         })
     }

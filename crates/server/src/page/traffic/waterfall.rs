@@ -195,7 +195,7 @@ pub(super) fn label(row: &ExchangeRow) -> String {
         (None, Peer::Mcp, "DELETE") => "DELETE, the end of the session".to_owned(),
         (None, ..) => request(),
     };
-    clipped(&visible(&text))
+    words::beginning(&text, LABEL_CHARS)
 }
 
 /// How it stands: for style, and in a word.
@@ -228,7 +228,7 @@ fn kind(peer: Peer) -> &'static str {
 /// Whom it was with: the server's name, or the host.
 fn who(row: &ExchangeRow) -> (&'static str, String) {
     if let Some(server) = &row.server {
-        return ("on", clipped(&visible(server)));
+        return ("on", words::beginning(server, LABEL_CHARS));
     }
     let url = row.url.parse::<Url>();
     let host = url.as_ref().ok().and_then(Url::host_str);
@@ -249,13 +249,6 @@ fn cause(row: &ExchangeRow, transcript: Option<&Transcript>) -> String {
         // What stands by itself has only its time.
         (None, None) if row.turn.is_none() => words::moment(row.started_at),
         (None, None) => String::new(),
-    }
-}
-
-fn clipped(text: &str) -> String {
-    match text.char_indices().nth(LABEL_CHARS) {
-        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
-        None => text.to_owned(),
     }
 }
 
@@ -358,6 +351,7 @@ mod tests {
         };
         let label = label(&hostile);
         assert!(label.starts_with("tools/call \\u202e"), "{label}");
-        assert!(label.chars().count() <= LABEL_CHARS + 1);
+        // What hides is spelled out, with six characters for one.
+        assert!(label.chars().count() <= LABEL_CHARS + 6);
     }
 }
