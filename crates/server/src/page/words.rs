@@ -1,5 +1,7 @@
 //! Sizes, durations, counts and moments in words, the same on every page.
 
+use time::OffsetDateTime;
+
 use super::visible;
 
 /// Bytes as people read them: `512 B`, `3.4 KiB`.
@@ -50,16 +52,18 @@ pub(super) fn count(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
 }
 
-/// A moment, from milliseconds since 1970, as RFC 3339 has it: `2026-11-22T19:30:05.120Z`.
+/// A moment, from milliseconds since 1970, as RFC 3339 has it: `2026-11-22T19:30:05.120Z`. What is
+/// outside of the years 0 to 9999, which it does not have, is 1970.
 pub(crate) fn rfc3339(ms: i64) -> String {
-    let (year, month, day) = date(ms.div_euclid(DAY_MS));
-    let of_day = ms.rem_euclid(DAY_MS);
+    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
+    let moment = moment.ok().filter(|it| it.year() >= 0);
+    let moment = moment.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (hours, minutes, seconds, millis) = moment.to_hms_milli();
     format!(
-        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
-        of_day / 3_600_000,
-        of_day / 60_000 % 60,
-        of_day / 1000 % 60,
-        of_day % 1000
+        "{:04}-{:02}-{:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z",
+        moment.year(),
+        u8::from(moment.month()),
+        moment.day()
     )
 }
 
@@ -79,8 +83,6 @@ fn two((large, of_large): (u64, &str), (small, of_small): (u64, &str)) -> String
     }
 }
 
-const DAY_MS: i64 = 86_400_000;
-
 /// Ten times a number, with one decimal below ten.
 fn decimal(tenths: u64, unit: &str) -> String {
     if tenths < 100 && !tenths.is_multiple_of(10) {
@@ -88,28 +90,6 @@ fn decimal(tenths: u64, unit: &str) -> String {
     } else {
         format!("{} {unit}", tenths / 10)
     }
-}
-
-/// The day of the Gregorian calendar, so many days after 1970-01-01. Years are counted from March,
-/// so that the leap day is the last of its year, and in eras of 400 years, which all have the same
-/// number of days.
-fn date(days: i64) -> (i64, i64, i64) {
-    const ERA_DAYS: i64 = 146_097;
-    // From 0000-03-01 to 1970-01-01.
-    let since = days + 719_468;
-    let era = since.div_euclid(ERA_DAYS);
-    let day = since.rem_euclid(ERA_DAYS);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let of_year = day - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * of_year + 2) / 153;
-    let of_month = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 {
-        from_march + 3
-    } else {
-        from_march - 9
-    };
-    let year = year + era * 400 + i64::from(month <= 2);
-    (year, month, of_month)
 }
 
 #[cfg(test)]
@@ -175,5 +155,8 @@ mod tests {
             assert_eq!(moment(ms), words);
         }
         assert_eq!(rfc3339(1_795_375_805_120), "2026-11-22T19:30:05.120Z");
+        for ms in [i64::MAX, i64::MIN] {
+            assert_eq!(rfc3339(ms), "1970-01-01T00:00:00.000Z");
+        }
     }
 }

@@ -1,5 +1,10 @@
 //! Dates as results have them: what of ISO 8601 servers and databases write.
 
+use time::{Date, Duration, Month, OffsetDateTime};
+
+/// 1970-01-01, in days of the Julian calendar as `time` counts them.
+const EPOCH: i32 = 2_440_588;
+
 /// When something is, in days since 1970-01-01.
 ///
 /// Read are a year, a month, a day and a time of that day, in UTC unless it says otherwise:
@@ -21,24 +26,31 @@ pub(super) fn days(text: &str) -> Option<f64> {
     if time.is_some() && rest.1.is_none() {
         return None;
     }
-    let date = civil(year, month, day);
-    Some(f64::from(date) + time.map_or(Some(0.0), fraction)?)
+    let (month, day) = (u8::try_from(month).ok()?, u8::try_from(day).ok()?);
+    let month = Month::try_from(month).ok()?;
+    let date = Date::from_calendar_date(year, month, day).ok()?;
+    Some(f64::from(date.to_julian_day() - EPOCH) + time.map_or(Some(0.0), fraction)?)
+}
+
+/// The moment so many days after 1970-01-01; none outside of the calendar, which ends with the year
+/// 9999.
+pub(super) fn moment(days: f64) -> Option<OffsetDateTime> {
+    let seconds = Some(days * 86_400.0).filter(|seconds| seconds.is_finite())?;
+    OffsetDateTime::UNIX_EPOCH.checked_add(Duration::saturating_seconds_f64(seconds))
+}
+
+/// How many days after 1970-01-01 a moment is: the other way round.
+pub(super) fn days_of(moment: OffsetDateTime) -> f64 {
+    let (hours, minutes, seconds, nanos) = moment.to_hms_nano();
+    let minutes = u32::from(hours) * 60 + u32::from(minutes);
+    let seconds = f64::from(minutes * 60 + u32::from(seconds)) + f64::from(nanos) / 1e9;
+    f64::from(moment.to_julian_day() - EPOCH) + seconds / 86_400.0
 }
 
 fn part(text: &str, digits: usize, range: std::ops::RangeInclusive<i32>) -> Option<i32> {
     let plain = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = text.parse().ok().filter(|_| plain)?;
     range.contains(&number).then_some(number)
-}
-
-/// Days from 1970-01-01 to a day of the Gregorian calendar
-/// (<https://howardhinnant.github.io/date_algorithms.html>).
-fn civil(year: i32, month: i32, day: i32) -> i32 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let of_era = year.rem_euclid(400);
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 /// How much of the day has gone at a time of it.
@@ -85,6 +97,8 @@ mod tests {
             "2024-13",
             "2024-00-01",
             "2024-05-17-01",
+            "2024-02-30",
+            "2023-02-29",
             "12:30",
             "2024 12:30",
             "2024-05-17T",
@@ -116,5 +130,29 @@ mod tests {
         ] {
             assert_eq!(days(text), Some(expected), "{text}");
         }
+    }
+    #[test]
+    fn moments_and_days_are_the_same_both_ways() {
+        for text in [
+            "0000-01-01",
+            "1582-10-15",
+            "1900-02-28",
+            "2000-02-29 12:00",
+            "2024-12-31 23:59:59",
+            "9999-12-31 06:30",
+        ] {
+            let days = days(text).unwrap();
+            let moment = moment(days).unwrap();
+            assert!((days_of(moment) - days).abs() < 1e-9, "{text}: {moment}");
+            let date = format!(
+                "{:04}-{:02}-{:02}",
+                moment.year(),
+                u8::from(moment.month()),
+                moment.day()
+            );
+            assert!(text.starts_with(&date), "{text}: {moment}");
+        }
+        assert_eq!(moment(1e300), None);
+        assert_eq!(moment(f64::NAN), None);
     }
 }
