@@ -14,7 +14,7 @@ use chat::{
     transcript::{CallItem, CallState},
 };
 
-use self::{arguments::glance, failed::failure, status::Status};
+use self::{failed::failure, status::Status};
 use super::{
     render,
     sidebar::{self, Connect},
@@ -122,7 +122,7 @@ pub(super) fn card(id: &str, turn: &TurnId, item: &CallItem, servers: &[Known]) 
         waits: waits(item, servers),
         server,
         function: visible(&item.function),
-        glance: glance(&item.arguments),
+        glance: arguments.glance.clone(),
         status: status::status(item.state),
         came: status::came(&item.facts).filter(|_| is_ok(item.state)),
         waited: waited::words(item.waited_ms),
@@ -219,20 +219,25 @@ fn waits(item: &CallItem, servers: &[Known]) -> Option<Waits> {
 
 /// The way to connect the account that a call lacked, as long as it is lacking.
 fn missing(item: &CallItem, servers: &[Known]) -> Option<Connect> {
-    let lacked = CallState::Finished {
-        outcome: Outcome::NeedsConnect,
-    };
-    let known = server(item, servers).filter(|_| item.state == lacked)?;
+    let lacked = matches!(
+        item.state,
+        CallState::Finished {
+            outcome: Outcome::NeedsConnect
+        }
+    );
+    let known = server(item, servers).filter(|_| lacked)?;
     (known.state == ServerState::NeedsConnect)
         .then(|| Connect::of(known))
         .flatten()
 }
 
 fn is_ok(state: CallState) -> bool {
-    let ok = CallState::Finished {
-        outcome: Outcome::Ok,
-    };
-    state == ok
+    matches!(
+        state,
+        CallState::Finished {
+            outcome: Outcome::Ok
+        }
+    )
 }
 
 /// Whether a result of the server's is stored.

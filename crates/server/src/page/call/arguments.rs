@@ -18,6 +18,8 @@ pub(in super::super) struct Arguments {
     said: Said,
     /// All of them as JSON; as they stand when they are none.
     pub(super) json: String,
+    /// On one short line: an object's only text by itself.
+    pub(super) glance: String,
 }
 
 /// What the arguments say.
@@ -45,10 +47,13 @@ struct Field {
 impl Arguments {
     /// The arguments as the model wrote them.
     pub(in super::super) fn of(arguments: &str) -> Self {
-        let value = serde_json::from_str::<Value>(arguments);
+        let value = serde_json::from_str::<Value>(arguments).ok();
+        let pretty = value.as_ref().map(serde_json::to_string_pretty);
+        let pretty = pretty.and_then(Result::ok);
         Self {
             said: value.as_ref().map_or(Said::Json, said),
-            json: visible(&pretty(arguments)),
+            json: visible(pretty.as_deref().unwrap_or(arguments)),
+            glance: glance(value.as_ref(), arguments),
         }
     }
 }
@@ -88,27 +93,14 @@ fn field((name, value): (&String, &Value)) -> Field {
     }
 }
 
-/// The arguments as people read them; as they stand when they are no JSON.
-fn pretty(arguments: &str) -> String {
-    let value = serde_json::from_str::<serde_json::Value>(arguments);
-    let pretty = value.and_then(|value| serde_json::to_string_pretty(&value));
-    pretty.unwrap_or_else(|_| arguments.to_owned())
-}
-
-/// The arguments on one short line: an object's only text by itself.
-pub(super) fn glance(arguments: &str) -> String {
-    let value = serde_json::from_str::<serde_json::Value>(arguments).unwrap_or_default();
-    let only = value.as_object().filter(|object| object.len() == 1);
-    let text = only.and_then(|object| object.values().next()?.as_str().map(str::to_owned));
-    let text = text.unwrap_or_else(|| match &value {
-        serde_json::Value::Object(object) if object.is_empty() => String::new(),
-        serde_json::Value::Null
-        | serde_json::Value::Bool(_)
-        | serde_json::Value::Number(_)
-        | serde_json::Value::String(_)
-        | serde_json::Value::Array(_)
-        | serde_json::Value::Object(_) => arguments.to_owned(),
-    });
+fn glance(value: Option<&Value>, arguments: &str) -> String {
+    let object = value.and_then(Value::as_object);
+    let mut fields = object.into_iter().flatten();
+    let text = match (object, fields.next(), fields.next()) {
+        (Some(_), None, _) => "",
+        (Some(_), Some((_, Value::String(only))), None) => only,
+        _ => arguments,
+    };
     let mut line = String::new();
     for word in text.split_whitespace() {
         if line.chars().count() > GLANCE_CHARS {
