@@ -89,7 +89,13 @@ async fn a_table_is_sorted_paged_and_saved_without_formulas() {
         .get(&format!("{path}?view=chart&format=svg"))
         .await
         .expect(200);
-    assert!(svg.body.starts_with("<svg") && svg.body.contains("Bar chart of 60 rows."));
+    assert!(svg.body.starts_with("<svg") && svg.body.contains("Bar chart of 450 rows."));
+    assert!(
+        svg.body
+            .contains("Of the 450 values of name, the first 60 are drawn"),
+        "{}",
+        svg.body
+    );
     assert_eq!(
         header_of(&svg, "content-security-policy"),
         "sandbox; default-src 'none'"

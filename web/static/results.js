@@ -84,19 +84,20 @@ async function follow(from, address, what) {
   const place = what === 'tree' ? from.closest('li') : from.closest('div.rows');
   if (!place || place.getAttribute('aria-busy')) return;
   const part = what === 'tree' ? 'tree' : 'table';
+  const adds = what === 'more' && place.querySelectorAll('tbody > tr').length < MOST_ROWS;
+  const first = adds ? `&first=${place.querySelector('.pager').dataset.first}` : '';
   place.setAttribute('aria-busy', 'true');
   let came;
   try {
-    came = await fragment(`${address}&part=${part}`);
+    came = await fragment(`${address}&part=${part}${first}`);
   } catch (error) {
     place.append(words(error.words));
     return;
   } finally {
     place.removeAttribute('aria-busy');
   }
-  const room = place.querySelectorAll('tbody > tr').length < MOST_ROWS;
   if (what === 'tree') openTree(place, from, came);
-  else if (what === 'more' && room) addRows(place, came);
+  else if (adds) addRows(place, came);
   else swap(place, from, came);
 }
 
@@ -118,11 +119,6 @@ function addRows(place, came) {
   const [first] = rows;
   place.querySelector('tbody').append(...rows);
   const pager = came.querySelector('.pager');
-  // What was there stays: there is nothing before.
-  pager.querySelector('[data-result="table"]')?.remove();
-  const shown = pager.firstChild;
-  shown.textContent = shown.textContent.replace(/\d+/, '1').replace(/[\s·]+$/, '') + ' · ';
-  if (!pager.querySelector('a')) shown.textContent = shown.textContent.replace(/[\s·]+$/, '');
   place.querySelector('.pager').replaceWith(pager);
   focus(pager.querySelector('a') ?? first);
 }

@@ -47,7 +47,7 @@ async fn sales_by_category_are_bars_and_by_month_a_line() {
     tab.wait_end().await;
     open_card(&tab).await;
     tab.click("link", "Chart").await;
-    tab.wait_true("document.querySelectorAll('svg.chart circle').length === 48")
+    tab.wait_true("document.querySelectorAll('svg.chart .dot').length === 48")
         .await;
     look(&tab, "chart-lines").await;
     ana.leave().await;

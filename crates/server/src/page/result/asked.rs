@@ -26,6 +26,8 @@ pub(super) struct Asked {
     pub(super) sort: Option<Sort>,
     /// The first row, or entry of JSON, to be shown.
     pub(super) from: usize,
+    /// The first row that stays where the rows are added.
+    pub(super) first: Option<usize>,
     /// The table is to be drawn.
     pub(super) chart: Option<Drawn>,
     pub(super) format: Option<Format>,
@@ -62,7 +64,20 @@ pub(super) enum Direction {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Drawn {
     pub(super) x: Option<usize>,
+    pub(super) by: By,
     pub(super) y: Vec<usize>,
+}
+
+/// What each line, or each colour of bars, is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum By {
+    /// What suits the rows.
+    #[default]
+    Chosen,
+    /// A column of numbers.
+    Nothing,
+    /// A value of this column.
+    Column(usize),
 }
 
 /// A file instead of a page.
@@ -89,9 +104,11 @@ impl Asked {
                 ("format", "svg") => asked.format = Some(Format::Svg),
                 ("dir", "desc") => direction = Direction::Descending,
                 ("table", _) => asked.table = number.unwrap_or_default(),
+                ("first", _) => asked.first = number,
                 ("from", _) => asked.from = number.unwrap_or_default(),
                 ("sort", _) => column = number,
                 ("x", _) => drawn.x = number,
+                ("by", _) => drawn.by = number.map_or(By::Nothing, By::Column),
                 ("y", _) if drawn.y.len() < SERIES => drawn.y.extend(number),
                 ("path", path) if path.len() <= POINTER_BYTES => {
                     asked.path = Some(path.to_owned());
@@ -134,9 +151,14 @@ impl Asked {
         if self.from > 0 {
             query.append_pair("from", &self.from.to_string());
         }
-        if let Some(Drawn { x, y }) = &self.chart {
+        if let Some(Drawn { x, by, y }) = &self.chart {
             query.append_pair("view", "chart");
             x.map(|x| query.append_pair("x", &x.to_string()));
+            match by {
+                By::Chosen => {}
+                By::Nothing => drop(query.append_pair("by", "")),
+                By::Column(by) => drop(query.append_pair("by", &by.to_string())),
+            }
             for y in y {
                 query.append_pair("y", &y.to_string());
             }
@@ -200,6 +222,8 @@ mod tests {
             "table=0",
             "table=2&sort=1&dir=desc&from=200",
             "table=0&sort=0&view=chart&x=0&y=1&y=2&format=svg",
+            "table=0&view=chart&x=0&by=2",
+            "table=0&view=chart&by=&y=1",
             "table=0&format=csv",
             "path=%2Fa%2Fb+c%26d&from=50",
         ] {

@@ -13,8 +13,11 @@ use super::{
     tree::Tree,
 };
 
-/// Rows that are sent at once.
+/// Rows of a table that are sent at once.
 const ROWS: usize = 200;
+
+/// Cells of all tables that are sent at once: a browser lays them out while somebody waits.
+const CELLS: usize = 20_000;
 
 /// Everything about a result.
 #[derive(Template)]
@@ -62,6 +65,7 @@ enum View {
 struct RowsView {
     heads: Vec<Head>,
     rows: Vec<Vec<Cell>>,
+    /// The first row that is on the page, and the one after the last.
     first: usize,
     last: usize,
     before: Option<String>,
@@ -81,10 +85,13 @@ struct Head {
 struct ChartView {
     svg: String,
     file: String,
-    /// Rows that are drawn, and that could be.
-    drawn: (usize, usize),
+    /// What a reader has to know about the numbers.
+    notes: Vec<String>,
+    is_line: bool,
     sort: Option<Sort>,
     labels: Vec<Choice>,
+    /// Columns that can have a line for each of their values.
+    splits: Vec<Choice>,
     numbers: Vec<Choice>,
 }
 
@@ -106,12 +113,13 @@ pub(super) fn whole(of: Of<'_>, raw: &Value, asked: &Asked) -> String {
     let path = asked.path.as_deref();
     let tree = path.and_then(|path| Tree::entries(of, raw, path, asked.from));
     let tree_first = tree.is_some();
+    let most = CELLS / tables.len().max(1);
     let tree = tree.unwrap_or_else(|| Tree::whole(of, raw));
     render(&Whole {
         id: of.id(),
         is_empty: tables.is_empty() && structured.is_none() && blocks.is_empty(),
         tables: (0..tables.len())
-            .map(|index| table_of(of, &tables, &asked.of_table(index)))
+            .map(|index| table_of(of, &tables, &asked.of_table(index), most))
             .collect(),
         structured: structured.map(|value| structured_tree(of, raw, value)),
         blocks,
@@ -126,7 +134,7 @@ pub(super) fn whole(of: Of<'_>, raw: &Value, asked: &Asked) -> String {
 pub(super) fn table(of: Of<'_>, raw: &Value, asked: &Asked) -> Option<String> {
     let documents = documents(raw);
     let tables = tables(&documents);
-    (asked.table < tables.len()).then(|| table_of(of, &tables, asked))
+    (asked.table < tables.len()).then(|| table_of(of, &tables, asked, CELLS))
 }
 
 /// Entries of the JSON; none if there are none.
@@ -142,7 +150,8 @@ fn structured_tree(of: Of<'_>, raw: &Value, value: &Value) -> String {
     render(&entries.unwrap_or_else(|| Tree::whole(of, value)))
 }
 
-fn table_of(of: Of<'_>, tables: &[Table<'_>], asked: &Asked) -> String {
+/// A table with at most so many cells.
+fn table_of(of: Of<'_>, tables: &[Table<'_>], asked: &Asked, cells: usize) -> String {
     let Some(table) = tables.get(asked.table) else {
         return String::new();
     };
@@ -157,11 +166,11 @@ fn table_of(of: Of<'_>, tables: &[Table<'_>], asked: &Asked) -> String {
         chart: Some(Drawn::default()),
         ..plain.clone()
     };
-    let can_be_drawn = Chart::of(&rows, &Drawn::default()).is_some();
     let chart = asked.chart.as_ref().and_then(|drawn| {
         let chart = Chart::of(&rows, drawn)?;
         Some(View::Chart(chart_view(of, &rows, asked, &chart)))
     });
+    let can_be_drawn = chart.is_some() || Chart::of(&rows, &Drawn::default()).is_some();
     let csv = Asked {
         format: Some(Format::Csv),
         ..plain.clone()
@@ -180,14 +189,17 @@ fn table_of(of: Of<'_>, tables: &[Table<'_>], asked: &Asked) -> String {
         csv: csv.link(of),
         as_chart: can_be_drawn.then(|| drawn.link(of)),
         as_table: plain.link(of),
-        view: chart.unwrap_or_else(|| View::Rows(rows_view(of, &rows, asked))),
+        view: chart.unwrap_or_else(|| View::Rows(rows_view(of, &rows, asked, cells))),
         id,
     })
 }
 
-fn rows_view(of: Of<'_>, rows: &Rows<'_>, asked: &Asked) -> RowsView {
-    let first = asked.from.min(rows.len());
-    let last = first.saturating_add(ROWS).min(rows.len());
+fn rows_view(of: Of<'_>, rows: &Rows<'_>, asked: &Asked, cells: usize) -> RowsView {
+    let most = (cells / rows.kinds.len().max(1)).clamp(1, ROWS);
+    let from_row = asked.from.min(rows.len());
+    let last = from_row.saturating_add(most).min(rows.len());
+    // Where rows are added to others, those count too.
+    let first = asked.first.map_or(from_row, |first| first.min(from_row));
     let from = |from| Asked {
         from,
         ..asked.clone()
@@ -196,11 +208,11 @@ fn rows_view(of: Of<'_>, rows: &Rows<'_>, asked: &Asked) -> RowsView {
         heads: (0..rows.kinds.len())
             .map(|column| head(of, rows, asked, column))
             .collect(),
-        rows: (first..last).map(|row| rows.shown(row)).collect(),
+        rows: (from_row..last).map(|row| rows.shown(row)).collect(),
         first,
         last,
-        before: (first > 0).then(|| from(first.saturating_sub(ROWS)).link(of)),
-        more: (last < rows.len()).then(|| (ROWS.min(rows.len() - last), from(last).link(of))),
+        before: (first > 0).then(|| from(first.saturating_sub(most)).link(of)),
+        more: (last < rows.len()).then(|| (most.min(rows.len() - last), from(last).link(of))),
     }
 }
 
@@ -236,7 +248,9 @@ fn chart_view(of: Of<'_>, rows: &Rows<'_>, asked: &Asked, chart: &Chart) -> Char
         name: rows.name(column),
         is_chosen,
     };
-    let is_drawn = |column| chart.series.iter().any(|it| it.column == column);
+    let columns = &chart.columns;
+    let labels = chart::labels(rows);
+    let splits = labels.iter().filter(|column| **column != columns.x);
     let file = Asked {
         format: Some(Format::Svg),
         from: 0,
@@ -245,15 +259,69 @@ fn chart_view(of: Of<'_>, rows: &Rows<'_>, asked: &Asked, chart: &Chart) -> Char
     ChartView {
         svg: render(&Drawing::of(chart, &id, Place::Page)),
         file: file.link(of),
-        drawn: (chart.labels.len(), chart.rows),
+        notes: chart.notes.clone(),
+        is_line: chart.whens.is_some(),
         sort: asked.sort,
-        labels: chart::labels(rows)
-            .into_iter()
-            .map(|column| choice(column, column == chart.x))
+        splits: splits
+            .map(|column| choice(*column, columns.by == Some(*column)))
+            .collect(),
+        labels: labels
+            .iter()
+            .map(|column| choice(*column, *column == columns.x))
             .collect(),
         numbers: chart::numbers(rows)
             .into_iter()
-            .map(|column| choice(column, is_drawn(column)))
+            .map(|column| choice(column, columns.y.contains(&column)))
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chat::ids::{CallId, TurnId};
+    use serde_json::json;
+
+    use super::*;
+
+    fn with<T>(use_it: impl FnOnce(Of<'_>) -> T) -> T {
+        let turn = TurnId::from("t");
+        use_it(Of {
+            turn: &turn,
+            call: CallId(1),
+        })
+    }
+
+    #[test]
+    fn many_wide_tables_have_few_rows_on_a_page() {
+        let columns: Vec<_> = (0..100).map(|n| format!("c{n}")).collect();
+        let table = json!({ "columns": columns, "rows": vec![json!([]); 200] });
+        let tables: serde_json::Map<_, _> =
+            (0..8).map(|n| (format!("t{n}"), table.clone())).collect();
+        let raw = json!({ "structuredContent": tables });
+        let page = with(|of| whole(of, &raw, &Asked::default()));
+        assert!(page.matches("<td").count() <= CELLS, "{}", page.len());
+        assert!(page.contains("Rows 1 to 25 of 200"));
+        let one = with(|of| super::table(of, &raw, &Asked::read("table=3&from=25"))).unwrap();
+        assert!(one.contains("Rows 26 to 200 of 200"), "{one}");
+    }
+
+    #[test]
+    fn rows_that_are_added_are_counted_with_those_that_are_there() {
+        let rows: Vec<_> = (0..450).map(|n| json!([n])).collect();
+        let raw = json!({ "structuredContent": { "columns": ["n"], "rows": rows } });
+        let pager = |query| {
+            let html = with(|of| super::table(of, &raw, &Asked::read(query))).unwrap();
+            let (_, pager) = html.split_once("role=\"status\"").unwrap();
+            pager.split_once("</p>").unwrap().0.to_owned()
+        };
+        let next = pager("table=0&from=200");
+        assert!(next.contains("Rows 201 to 400 of 450") && next.contains("Show the rows before"));
+        let added = pager("table=0&from=200&first=0");
+        assert!(added.contains("Rows 1 to 400 of 450"), "{added}");
+        assert!(
+            !added.contains("before") && added.contains("Show 50 more"),
+            "{added}"
+        );
+        assert!(pager("table=0&from=400&first=200").contains("Show the rows before"));
     }
 }

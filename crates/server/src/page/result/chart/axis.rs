@@ -6,6 +6,12 @@ const STEPS: f64 = 6.0;
 /// The largest number that an axis goes to: with larger ones, differences are none.
 const MOST: f64 = 1e300;
 
+/// Digits after the point of a number with a unit: with more, it is written without one.
+const UNIT_DECIMALS: usize = 2;
+
+/// Digits that numbers have at most (IEEE 754).
+const DIGITS: usize = 17;
+
 /// The numbers along an axis.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Axis {
@@ -48,6 +54,31 @@ impl Axis {
             .collect()
     }
 
+    /// A marked number: `1.5M`, `20k`, `0.25`. No two of them are written the same.
+    pub(super) fn label(&self, value: f64) -> String {
+        let size = self.low.abs().max(self.high.abs());
+        if value.abs() < self.step / 2.0 {
+            return "0".to_owned();
+        }
+        if !(1e-3..1e15).contains(&size) {
+            let digits = decimals(self.step / size);
+            return format!("{value:.digits$e}");
+        }
+        let (unit, name) = match size {
+            _ if size >= 1e12 => (1e12, "T"),
+            _ if size >= 1e9 => (1e9, "B"),
+            _ if size >= 1e6 => (1e6, "M"),
+            _ if size >= 1e4 => (1e3, "k"),
+            _ => (1.0, ""),
+        };
+        let digits = decimals(self.step / unit);
+        if digits <= UNIT_DECIMALS {
+            return format!("{}{name}", trimmed(&format!("{:.digits$}", value / unit)));
+        }
+        let digits = decimals(self.step);
+        grouped(trimmed(&format!("{value:.digits$}")))
+    }
+
     /// How far along the axis a number is, from 0 to 1.
     pub(super) fn share(&self, value: f64) -> f64 {
         let value = value.clamp(self.low, self.high);
@@ -55,33 +86,38 @@ impl Axis {
     }
 }
 
-/// A number on an axis: `1.5M`, `20k`, `0.25`.
-pub(super) fn short(value: f64) -> String {
-    let size = value.abs();
-    let (value, unit) = match size {
-        _ if size >= 1e15 => return format!("{value:.1e}"),
-        _ if size >= 1e12 => (value / 1e12, "T"),
-        _ if size >= 1e9 => (value / 1e9, "B"),
-        _ if size >= 1e6 => (value / 1e6, "M"),
-        _ if size >= 1e4 => (value / 1e3, "k"),
-        _ if size > 0.0 && size < 1e-3 => return format!("{value:.1e}"),
-        _ => (value, ""),
-    };
-    let text = format!("{value:.3}");
-    let text = text.trim_end_matches('0').trim_end_matches('.');
-    let text = if text == "-0" { "0" } else { text };
-    format!("{text}{unit}")
-}
-
 /// A number in words: as it is, with separators.
 pub(super) fn long(value: f64) -> String {
-    let text = value.to_string();
-    if value.abs() >= 1e15 {
+    if value != 0.0 && !(1e-6..1e15).contains(&value.abs()) {
         return format!("{value:e}");
     }
+    grouped(&value.to_string())
+}
+
+/// Digits after the point that tell numbers apart which are so far from one another.
+fn decimals(step: f64) -> usize {
+    // Multiplied until a step is a whole number, or nearly: at most as often as there are digits.
+    let mut digits = 0;
+    let mut scaled = step;
+    while scaled < 0.999 && digits < DIGITS {
+        scaled *= 10.0;
+        digits += 1;
+    }
+    digits
+}
+
+fn trimmed(text: &str) -> &str {
+    if text.contains('.') {
+        text.trim_end_matches('0').trim_end_matches('.')
+    } else {
+        text
+    }
+}
+
+fn grouped(text: &str) -> String {
     let (whole, rest) = match text.find('.') {
         Some(at) => text.split_at(at),
-        None => (text.as_str(), ""),
+        None => (text, ""),
     };
     let (sign, digits) = match whole.strip_prefix('-') {
         Some(digits) => ("-", digits),
@@ -130,10 +166,21 @@ mod tests {
             (0.0, 617_085.0, "0 200k 400k 600k 800k"),
             (-3.0, 7.0, "-4 -2 0 2 4 6 8"),
             (0.0, 0.3, "0 0.05 0.1 0.15 0.2 0.25 0.3"),
-            (2022.0, 2025.0, "2022 2022.5 2023 2023.5 2024 2024.5 2025"),
+            (0.0, 1_150_000.0, "0 0.2M 0.4M 0.6M 0.8M 1M 1.2M"),
+            (
+                1_000_000.0,
+                1_000_003.0,
+                "1,000,000 1,000,000.5 1,000,001 1,000,001.5 1,000,002 1,000,002.5 1,000,003",
+            ),
+            (
+                1e-9,
+                4e-9,
+                "1.0e-9 1.5e-9 2.0e-9 2.5e-9 3.0e-9 3.5e-9 4.0e-9",
+            ),
+            (0.0, 1e308, "0 2.0e299 4.0e299 6.0e299 8.0e299 1.0e300"),
         ] {
-            let ticks = Axis::holding(low, high).ticks();
-            let ticks: Vec<_> = ticks.into_iter().map(short).collect();
+            let axis = Axis::holding(low, high);
+            let ticks: Vec<_> = axis.ticks().into_iter().map(|it| axis.label(it)).collect();
             assert_eq!(ticks.join(" "), expected);
         }
     }
@@ -145,6 +192,7 @@ mod tests {
             (-1000.0, "-1,000"),
             (0.25, "0.25"),
             (1e21, "1e21"),
+            (-1e-9, "-1e-9"),
         ] {
             assert_eq!(long(value), expected);
         }

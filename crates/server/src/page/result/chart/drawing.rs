@@ -5,30 +5,37 @@ use std::fmt::{self, Write as _};
 use askama::Template;
 
 use super::{
-    Chart, Series,
-    axis::{Axis, long, short},
+    Chart, Series, Whens,
+    axis::{Axis, long},
+    calendar,
 };
 
 /// The width of every chart. The page scales it.
-const WIDTH: f64 = 720.0;
-/// The height of a chart of lines.
-const LINES_HEIGHT: f64 = 320.0;
+const WIDTH: f64 = 640.0;
+/// The height of the lines of a chart.
+const LINES_HEIGHT: f64 = 260.0;
 /// The height of a bar.
 const BAR: f64 = 16.0;
 /// The room between the bars of two categories.
 const GAP: f64 = 10.0;
-/// The room above the chart for what the colours mean, when there are several.
-const LEGEND: f64 = 28.0;
-/// The room below for the labels of an axis.
-const FOOT: f64 = 30.0;
+/// The height of a line of the legend.
+const LEGEND: f64 = 20.0;
+/// The width of what a legend shows of a series.
+const SAMPLE: f64 = 26.0;
+/// The room above for what an axis is called.
+const HEAD: f64 = 20.0;
+/// The room below for the labels of an axis, and for what it is called.
+const FOOT: f64 = 46.0;
 /// The room at the other edges.
 const EDGE: f64 = 12.0;
 /// About the width of a character of the labels.
-const CHARACTER: f64 = 7.0;
+const CHARACTER: f64 = 6.6;
+/// About the width of a character of Chinese, Japanese and Korean.
+const WIDE_CHARACTER: f64 = 12.0;
+/// Where the scripts with wide characters begin in Unicode, with Hangul.
+const WIDE_FROM: char = '\u{1100}';
 /// Dots are drawn on lines with so many points at most.
 const DOTS: usize = 60;
-/// Labels below a chart of lines.
-const LABELS: usize = 6;
 
 /// Where a chart is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +58,8 @@ pub(in super::super) struct Drawing {
     description: String,
     keys: Vec<Key>,
     grid: Vec<Line>,
+    /// Where the numbers are nothing, when there are some below.
+    zero: Option<Line>,
     words: Vec<Words>,
     bars: Vec<Bar>,
     lines: Vec<Path>,
@@ -81,15 +90,35 @@ impl Ink {
         match self.0 {
             1 => "none",
             2 => "8 3",
-            3 => "3 3",
-            _ => "12 3 3 3",
+            3 => "2 3",
+            _ => "12 3 2 3",
+        }
+    }
+
+    /// The form of its dots around 0, 0: round, square, a triangle, a diamond.
+    fn dot(self) -> &'static str {
+        match self.0 {
+            1 => "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z",
+            2 => "M-3.2-3.2h6.4v6.4h-6.4z",
+            3 => "M0-4.2l4.2 7.4h-8.4z",
+            _ => "M0-4.8l4.8 4.8-4.8 4.8-4.8-4.8z",
+        }
+    }
+
+    /// The lines across its bars, in a square of 6 by 6; none on the first.
+    fn hatch(self) -> &'static str {
+        match self.0 {
+            1 => "",
+            2 => "M-1 1l2-2M0 6l6-6M5 7l2-2",
+            3 => "M0 3h6",
+            _ => "M3 0v6",
         }
     }
 }
 
 /// What a colour means.
 struct Key {
-    x: Px,
+    at: (Px, Px),
     ink: Ink,
     name: String,
 }
@@ -132,21 +161,23 @@ impl fmt::Display for Px {
 impl Drawing {
     /// Draws a chart; `id` begins the ids of its elements.
     pub(in super::super) fn of(chart: &Chart, id: &str, place: Place) -> Self {
-        let top = if chart.series.len() > 1 { LEGEND } else { EDGE };
+        let (keys, below) = keys(chart);
         let mut drawing = Self {
             id: id.to_owned(),
             is_file: place == Place::File,
             width: Px(WIDTH),
-            height: Px(LINES_HEIGHT),
+            height: Px(0.0),
             title: title(chart),
             description: description(chart),
-            keys: keys(chart),
+            keys,
             grid: Vec::new(),
+            zero: None,
             words: Vec::new(),
             bars: Vec::new(),
             lines: Vec::new(),
             dots: Vec::new(),
         };
+        let top = below + HEAD;
         match &chart.whens {
             Some(whens) => drawing.draw_lines(chart, whens, top),
             None => drawing.draw_bars(chart, top),
@@ -157,27 +188,34 @@ impl Drawing {
     fn draw_bars(&mut self, chart: &Chart, top: f64) {
         let (low, high) = chart.range();
         let axis = Axis::holding(low.min(0.0), high.max(0.0));
-        let left = EDGE + room_for(chart.labels.iter());
-        let across = |value: f64| left + axis.share(value) * (WIDTH - 2.0 * EDGE - left);
+        let labels = chart.labels.iter().chain([&chart.x_name]);
+        let left = EDGE + room_for(labels.map(String::as_str));
+        let across = |value: f64| left + axis.share(value) * (WIDTH - 3.0 * EDGE - left);
         let group = BAR * count(chart.series.len()) + GAP;
         let bottom = top + group * count(chart.labels.len());
         for tick in axis.ticks() {
             let x = across(tick);
             self.line((x, top), (x, bottom));
-            self.words((x, bottom + 18.0), "middle", short(tick));
+            self.words((x, bottom + 16.0), "middle", axis.label(tick));
         }
         let zero = across(0.0);
-        for (row, label) in chart.labels.iter().enumerate() {
-            let y = top + group * count(row) + GAP / 2.0;
+        if low < 0.0 {
+            self.zero = Some(Line::new((zero, top), (zero, bottom)));
+        }
+        let middle = f64::midpoint(left, WIDTH - EDGE);
+        self.name((middle, bottom + 36.0), "middle", &chart.measure);
+        self.name((left - 8.0, top - 6.0), "end", &chart.x_name);
+        for (place, label) in chart.labels.iter().enumerate() {
+            let y = top + group * count(place) + GAP / 2.0;
             let middle = y + (group - GAP) / 2.0 + 4.0;
             self.words((left - 8.0, middle), "end", label.clone());
-            for (index, series) in chart.series.iter().enumerate() {
-                let Some(value) = series.values.get(row).copied().flatten() else {
-                    continue;
-                };
+        }
+        for (index, series) in chart.series.iter().enumerate() {
+            for (place, label, value) in series.there(&chart.labels) {
+                let y = top + group * count(place) + GAP / 2.0 + BAR * count(index);
                 let x = across(value);
                 self.bars.push(Bar {
-                    at: (Px(x.min(zero)), Px(y + BAR * count(index))),
+                    at: (Px(x.min(zero)), Px(y)),
                     // What is almost nothing is still seen.
                     size: (Px((x - zero).abs().max(1.0)), Px(BAR - 2.0)),
                     ink: Ink(index + 1),
@@ -188,58 +226,68 @@ impl Drawing {
         self.height = Px(bottom + FOOT);
     }
 
-    fn draw_lines(&mut self, chart: &Chart, whens: &[f64], top: f64) {
+    fn draw_lines(&mut self, chart: &Chart, whens: &Whens, top: f64) {
         let (low, high) = chart.range();
         // A line that is far from nothing shows its changes, not its height.
         let from_zero = low >= 0.0 && low < high * 0.6;
         let axis = Axis::holding(if from_zero { 0.0 } else { low }, high);
-        let ticks: Vec<_> = axis.ticks().into_iter().map(|it| (it, short(it))).collect();
-        let left = EDGE + room_for(ticks.iter().map(|(_, label)| label));
-        let (right, bottom) = (WIDTH - 4.0 * EDGE, LINES_HEIGHT - FOOT);
+        let ticks: Vec<_> = axis.ticks();
+        let ticks: Vec<_> = ticks.into_iter().map(|it| (it, axis.label(it))).collect();
+        let left = EDGE + room_for(ticks.iter().map(|(_, label)| label.as_str()));
+        let (right, bottom) = (WIDTH - 4.0 * EDGE, top + LINES_HEIGHT);
         let up = |value: f64| bottom - axis.share(value) * (bottom - top);
         for (tick, label) in ticks {
             let y = up(tick);
             self.line((left, y), (right, y));
             self.words((left - 8.0, y + 4.0), "end", label);
         }
-        let first = whens.first().copied().unwrap_or_default();
-        let span = whens.last().copied().unwrap_or_default() - first;
-        let across = |when: f64| {
-            let share = if span > 0.0 {
-                (when - first) / span
-            } else {
-                0.5
-            };
-            left + share * (right - left)
+        if low < 0.0 && high > 0.0 {
+            self.zero = Some(Line::new((left, up(0.0)), (right, up(0.0))));
+        }
+        self.name((EDGE, top - 10.0), "start", &chart.measure);
+        let middle = f64::midpoint(left, right);
+        self.name((middle, bottom + 36.0), "middle", &chart.x_name);
+        let first = whens.days.first().copied().unwrap_or_default();
+        let last = whens.days.last().copied().unwrap_or_default();
+        let across = |when: f64| match last - first {
+            span if span > 0.0 => left + (when - first) / span * (right - left),
+            _ => middle,
         };
-        let every = chart.labels.len().div_ceil(LABELS).max(1);
-        let labelled = chart.labels.iter().zip(whens).step_by(every);
-        for (label, when) in labelled {
-            self.words((across(*when), bottom + 18.0), "middle", label.clone());
+        for (at, label) in when_labels(chart, whens, (first, last)) {
+            self.line((across(at), bottom), (across(at), bottom + 4.0));
+            self.words((across(at), bottom + 16.0), "middle", label);
         }
         for (index, series) in chart.series.iter().enumerate() {
-            let points = whens.iter().zip(&series.values);
-            let places = points.map(|(when, value)| Some((across(*when), up((*value)?))));
-            let places: Vec<_> = places.collect();
+            let point = |(place, value): &(usize, Option<f64>)| {
+                Some((across(*whens.days.get(*place)?), up((*value)?)))
+            };
+            let places: Vec<_> = series.points.iter().map(point).collect();
+            self.dots(chart, series, (index + 1, &places));
             self.lines.push(Path {
-                steps: steps(&places),
+                steps: steps(&thinned(&places)),
                 ink: Ink(index + 1),
             });
-            if places.len() <= DOTS {
-                self.dots(chart, series, (index + 1, &places));
-            }
         }
+        self.height = Px(bottom + FOOT);
     }
 
+    /// Dots on all points of a short line, and on those of a long one that no line leads to.
     fn dots(
         &mut self,
         chart: &Chart,
         series: &Series,
         (index, places): (usize, &[Option<(f64, f64)>]),
     ) {
-        let values = series.values.iter().zip(&chart.labels).zip(places);
-        for ((value, label), place) in values {
-            if let (Some(value), Some((x, y))) = (value, place) {
+        let is_alone = |at: usize| {
+            let there = |at: Option<usize>| at.and_then(|at| *places.get(at)?).is_some();
+            !there(at.checked_sub(1)) && !there(at.checked_add(1))
+        };
+        for (at, (place, (label, value))) in places.iter().zip(&series.points).enumerate() {
+            let (Some((x, y)), Some(value)) = (place, value) else {
+                continue;
+            };
+            if places.len() <= DOTS || is_alone(at) {
+                let label = chart.labels.get(*label).map_or("", String::as_str);
                 self.dots.push(Dot {
                     at: (Px(*x), Px(*y)),
                     ink: Ink(index),
@@ -250,16 +298,62 @@ impl Drawing {
     }
 
     fn line(&mut self, from: (f64, f64), to: (f64, f64)) {
-        self.grid.push(Line {
-            from: (Px(from.0), Px(from.1)),
-            to: (Px(to.0), Px(to.1)),
-        });
+        self.grid.push(Line::new(from, to));
+    }
+
+    /// What an axis is called.
+    fn name(&mut self, at: (f64, f64), anchor: &'static str, name: &str) {
+        self.words(at, anchor, name.to_owned());
     }
 
     fn words(&mut self, at: (f64, f64), anchor: &'static str, text: String) {
         let at = (Px(at.0), Px(at.1));
         self.words.push(Words { at, anchor, text });
     }
+}
+
+impl Line {
+    fn new(from: (f64, f64), to: (f64, f64)) -> Self {
+        Self {
+            from: (Px(from.0), Px(from.1)),
+            to: (Px(to.0), Px(to.1)),
+        }
+    }
+}
+
+/// What stands below the lines: round dates, or the first where none is between them.
+fn when_labels(chart: &Chart, whens: &Whens, (first, last): (f64, f64)) -> Vec<(f64, String)> {
+    let ticks = calendar::ticks(first, last, whens.unit);
+    if !ticks.is_empty() {
+        return ticks;
+    }
+    chart
+        .labels
+        .first()
+        .map(|it| (first, it.clone()))
+        .into_iter()
+        .collect()
+}
+
+/// A line that looks the same with fewer points: of those above the same pixel, the first, the
+/// lowest, the highest and the last.
+fn thinned(places: &[Option<(f64, f64)>]) -> Vec<Option<(f64, f64)>> {
+    let pixel = |place: &Option<(f64, f64)>| place.map(|(x, _)| x.floor());
+    let mut kept = Vec::new();
+    for above in places.chunk_by(|a, b| pixel(a) == pixel(b)) {
+        let heights = || {
+            let heights = above.iter().enumerate();
+            heights.filter_map(|(at, place)| Some((at, (*place)?.1)))
+        };
+        let lowest = heights().max_by(|a, b| a.1.total_cmp(&b.1));
+        let highest = heights().min_by(|a, b| a.1.total_cmp(&b.1));
+        let (lowest, highest) = (lowest.unwrap_or_default().0, highest.unwrap_or_default().0);
+        let mut which = vec![0, lowest, highest, above.len() - 1];
+        which.sort_unstable();
+        which.dedup();
+        kept.extend(which.into_iter().filter_map(|at| above.get(at)));
+    }
+    kept
 }
 
 /// A line through the points that are there, broken where one is missing.
@@ -278,26 +372,36 @@ fn steps(places: &[Option<(f64, f64)>]) -> String {
     steps
 }
 
-fn keys(chart: &Chart) -> Vec<Key> {
-    if chart.series.len() < 2 {
-        return Vec::new();
+/// The legend, in lines; and where it ends.
+fn keys(chart: &Chart) -> (Vec<Key>, f64) {
+    if chart.series.len() < 2 && chart.by_name.is_none() {
+        return (Vec::new(), EDGE);
     }
-    let mut x = EDGE;
+    let (mut x, mut y) = (EDGE, EDGE);
     let mut keys = Vec::new();
     for (index, series) in chart.series.iter().enumerate() {
+        let width = SAMPLE + 6.0 + width(&series.name);
+        if x > EDGE && x + width > WIDTH - EDGE {
+            (x, y) = (EDGE, y + LEGEND);
+        }
         keys.push(Key {
-            x: Px(x),
+            at: (Px(x), Px(y)),
             ink: Ink(index + 1),
             name: series.name.clone(),
         });
-        x += 32.0 + count(series.name.chars().count()) * CHARACTER;
+        x += width + 16.0;
     }
-    keys
+    (keys, y + LEGEND)
 }
 
 fn title(chart: &Chart) -> String {
-    let names: Vec<_> = chart.series.iter().map(|it| it.name.as_str()).collect();
-    format!("{} by {}", names.join(", "), chart.x_name)
+    let Chart {
+        measure, x_name, ..
+    } = chart;
+    match &chart.by_name {
+        Some(by) => format!("{measure} by {x_name} and {by}"),
+        None => format!("{measure} by {x_name}"),
+    }
 }
 
 /// The chart in words: what it is, and between which numbers it moves.
@@ -306,7 +410,7 @@ fn description(chart: &Chart) -> String {
         Some(_) => "Line chart",
         None => "Bar chart",
     };
-    let mut text = format!("{kind} of {} rows.", chart.labels.len());
+    let mut text = format!("{kind} of {} rows.", chart.rows);
     for series in &chart.series {
         let low = series.extreme(&chart.labels, |a, b| a < b);
         let high = series.extreme(&chart.labels, |a, b| a > b);
@@ -316,6 +420,9 @@ fn description(chart: &Chart) -> String {
             write!(text, " {name}: from {low} ({at}) to {high} ({to}).").ok();
         }
     }
+    for note in &chart.notes {
+        write!(text, " {note}").ok();
+    }
     text
 }
 
@@ -324,9 +431,15 @@ fn tip(label: &str, series: &Series, value: f64) -> String {
 }
 
 /// The room that the longest of these labels takes.
-fn room_for<'a>(labels: impl Iterator<Item = &'a String>) -> f64 {
-    let longest = labels.map(|label| label.chars().count()).max();
-    count(longest.unwrap_or_default()) * CHARACTER + 8.0
+fn room_for<'a>(labels: impl Iterator<Item = &'a str>) -> f64 {
+    labels.map(width).fold(0.0, f64::max) + 8.0
+}
+
+/// About how wide a text is.
+fn width(text: &str) -> f64 {
+    let wide = text.chars().filter(|it| *it >= WIDE_FROM).count();
+    let narrow = text.chars().count() - wide;
+    count(narrow) * CHARACTER + count(wide) * WIDE_CHARACTER
 }
 
 /// A small number as a coordinate.
@@ -337,24 +450,35 @@ fn count(number: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::page::result::chart::{Columns, Unit};
 
-    fn chart(whens: Option<Vec<f64>>, values: Vec<Vec<Option<f64>>>) -> Chart {
+    fn chart(days: Option<Vec<f64>>, values: Vec<Vec<Option<f64>>>) -> Chart {
         let labels = ["<Jan>", "Feb", "Mar"].map(str::to_owned).to_vec();
         let series = values
             .into_iter()
             .enumerate()
             .map(|(column, values)| Series {
-                column,
                 name: format!("s{column}&"),
-                values,
+                points: values.into_iter().enumerate().collect(),
             });
         Chart {
-            x: 0,
+            columns: Columns {
+                x: 0,
+                by: None,
+                y: vec![1],
+                left_out: 0,
+            },
             x_name: "month".to_owned(),
+            measure: "m&".to_owned(),
+            by_name: None,
             rows: labels.len(),
             labels,
-            whens,
+            whens: days.map(|days| Whens {
+                days,
+                unit: Unit::Day,
+            }),
             series: series.collect(),
+            notes: Vec::new(),
         }
     }
 
@@ -399,7 +523,7 @@ mod tests {
             svg.contains("xmlns=\"http://www.w3.org/2000/svg\""),
             "{svg}"
         );
-        assert!(svg.contains("s0&#38;, s1&#38; by month"), "{svg}");
+        assert!(svg.contains("m&#38; by month"), "{svg}");
         assert!(!svg.contains("NaN"), "{svg}");
     }
 
@@ -408,5 +532,56 @@ mod tests {
         let chart = chart(Some(vec![5.0; 3]), vec![vec![Some(7.0); 3]]);
         let svg = Drawing::of(&chart, "c", Place::Page).render().unwrap();
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn a_long_line_looks_the_same_with_few_points() {
+        let up = |n: u32| Some((f64::from(n) / 100.0, if n == 70_001 { 900.0 } else { 5.0 }));
+        let mut places: Vec<_> = (0..100_000).map(up).collect();
+        places[500] = None;
+        let thin = thinned(&places);
+        assert!(thin.len() < 4 * 1002, "{}", thin.len());
+        assert!(thin.contains(&places[70_001]) && thin.contains(&None));
+        assert_eq!((thin[0], thin[thin.len() - 1]), (places[0], places[99_999]));
+        assert_eq!(thinned(&places[..1]), [places[0]]);
+    }
+
+    #[test]
+    fn a_long_legend_has_several_lines_and_tells_more_than_colours() {
+        let mut chart = chart(Some(vec![0.0, 1.0, 2.0]), vec![vec![Some(1.0); 3]; 4]);
+        for series in &mut chart.series {
+            series.name = "名".repeat(24);
+        }
+        let (keys, _) = keys(&chart);
+        assert_eq!(keys.len(), 4);
+        for key in &keys {
+            assert!(key.at.0.0 + width(&key.name) < WIDTH, "{}", key.at.0.0);
+        }
+        let ways = |way: fn(Ink) -> &'static str| {
+            let all: std::collections::HashSet<_> = (1..=4).map(|it| way(Ink(it))).collect();
+            all.len()
+        };
+        assert_eq!(
+            [Ink::dashes, Ink::dot, Ink::hatch, Ink::colour].map(ways),
+            [4; 4]
+        );
+    }
+
+    #[test]
+    fn a_file_has_the_colours_of_a_light_page() {
+        let results = include_str!("../../../../../../web/static/results.css");
+        for ink in (1..=4).map(Ink) {
+            let colour = format!("--series-{}: light-dark({},", ink.0, ink.colour());
+            assert!(results.contains(&colour), "{colour}");
+        }
+        let base = include_str!("../../../../../../web/static/base.css");
+        let chart = include_str!("../../../../../../web/templates/result_chart.html");
+        for (name, colour) in [("--muted", "#5c645f"), ("--line", "#e2dfd8")] {
+            assert!(
+                base.contains(&format!("{name}: light-dark({colour},")),
+                "{name}"
+            );
+            assert!(chart.contains(colour), "{name}");
+        }
     }
 }
