@@ -1,4 +1,4 @@
-//! The tools, over MCP without sessions: each request stands for itself.
+//! The tools and what they link to, over MCP without sessions: each request stands for itself.
 
 use std::sync::Arc;
 
@@ -8,7 +8,8 @@ use rmcp::{
     handler::server::tool::{schema_for_input, schema_for_output},
     model::{
         CacheScope, CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock,
-        Implementation, JsonObject, ListToolsResult, PaginatedRequestParams, ProtocolVersion,
+        Implementation, JsonObject, ListResourcesResult, ListToolsResult, PaginatedRequestParams,
+        ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse, ReadResourceResult,
         ResultType, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
     },
     service::RequestContext,
@@ -95,7 +96,13 @@ enum ToolName {
 
 impl ServerHandler for Server {
     fn get_info(&self) -> ServerConfig {
-        ServerConfig::new(ServerCapabilities::builder().enable_tools().build()).with_server_info(
+        ServerConfig::new(
+            ServerCapabilities::builder()
+                .enable_tools()
+                .enable_resources()
+                .build(),
+        )
+        .with_server_info(
             Implementation::new("notes", env!("CARGO_PKG_VERSION"))
                 .with_title("Notes")
                 .with_description("The notes of one account."),
@@ -110,14 +117,42 @@ impl ServerHandler for Server {
         let mut list = ListToolsResult::with_all_items(ToolName::ALL.map(ToolName::tool).into());
         list.result_type = Some(ResultType::COMPLETE);
         // The newer era requires them; 0 means that the list may be asked for at any time.
-        if context
-            .protocol_version()
-            .is_some_and(|era| era >= ProtocolVersion::V_2026_07_28)
-        {
+        if is_newer_era(&context) {
             list.ttl_ms = Some(0);
             list.cache_scope = Some(CacheScope::Public);
         }
         Ok(list)
+    }
+
+    async fn list_resources(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ListResourcesResult, ErrorData> {
+        let resources = attachments::resources(account(&context)?);
+        let mut list = ListResourcesResult::with_all_items(resources);
+        list.result_type = Some(ResultType::COMPLETE);
+        if is_newer_era(&context) {
+            list.ttl_ms = Some(0);
+            list.cache_scope = Some(CacheScope::Private);
+        }
+        Ok(list)
+    }
+
+    async fn read_resource(
+        &self,
+        request: ReadResourceRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<ReadResourceResponse, ErrorData> {
+        let contents = attachments::read(account(&context)?, &request.uri);
+        let contents = contents.ok_or_else(|| {
+            ErrorData::resource_not_found(format!("no attachment {}", request.uri), None)
+        })?;
+        let mut result = ReadResourceResult::new(vec![contents]);
+        if is_newer_era(&context) {
+            result = result.with_ttl_ms(0).with_cache_scope(CacheScope::Private);
+        }
+        Ok(result.into())
     }
 
     fn get_tool(&self, name: &str) -> Option<Tool> {
@@ -132,11 +167,7 @@ impl ServerHandler for Server {
         let tool = ToolName::from_name(&request.name).ok_or_else(|| {
             ErrorData::invalid_params(format!("unknown tool: {}", request.name), None)
         })?;
-        let parts = context.extensions.get::<Parts>();
-        // `bearer::admit` lets no call through without one.
-        let account = parts
-            .and_then(|parts| parts.extensions.get::<Account>().copied())
-            .ok_or_else(|| ErrorData::internal_error("whose notes is not known", None))?;
+        let account = account(&context)?;
         let result = match tool {
             ToolName::AddNote => self.add_note(account, request.arguments),
             ToolName::ListNotes => self.list_notes(account, request.arguments),
@@ -216,6 +247,20 @@ impl ToolName {
             }
         }
     }
+}
+
+/// Whose token the request came with. `bearer::admit` lets none through without one that is not
+/// open to anybody.
+fn account(context: &RequestContext<RoleServer>) -> Result<Account, ErrorData> {
+    let parts = context.extensions.get::<Parts>();
+    let account = parts.and_then(|parts| parts.extensions.get::<Account>().copied());
+    account.ok_or_else(|| ErrorData::internal_error("whose notes is not known", None))
+}
+
+/// Whether the client speaks the version in which results say how long they can be kept.
+fn is_newer_era(context: &RequestContext<RoleServer>) -> bool {
+    let era = context.protocol_version();
+    era.is_some_and(|era| era >= ProtocolVersion::V_2026_07_28)
 }
 
 fn show_attachments(
