@@ -28,6 +28,7 @@ mod openapi;
 mod programs;
 mod readers;
 mod recovery;
+mod resources;
 mod results;
 mod route_cut;
 mod selection;
