@@ -4,6 +4,7 @@
 //! before anything that follows from it is begun, and before any reader sees it. Text is shown at
 //! once and committed merged.
 
+mod first;
 mod outside;
 mod round;
 
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{context::Context, live::Live, tokens::Session};
 use call::{CallTask, Running};
+pub(crate) use first::First;
 use log::Log;
 use round::{OpenRound, next_of};
 use timers::Timers;
@@ -136,6 +138,8 @@ pub(crate) struct Driver {
     /// Changes with each token of the session; subscribed to before the session is first looked
     /// at, so that none is missed.
     tokens: watch::Receiver<u64>,
+    /// Changes with what the user's servers offer.
+    catalogs: watch::Receiver<u64>,
     /// The turns before this one, oldest first.
     history: Vec<Transcript>,
     engine: Turn,
@@ -179,6 +183,7 @@ impl Driver {
     /// A driver, which has not begun. Boxed: each of the futures around it would hold a copy.
     pub(crate) fn new(context: Arc<Context>, begin: Begin, engine: Turn) -> Box<Self> {
         let log = Log::new(&context, &begin);
+        let catalogs = context.servers.of(&begin.owned.subject).changes();
         Box::new(Self {
             owned: begin.owned,
             tokens: begin.session.watch(),
@@ -188,6 +193,7 @@ impl Driver {
             commands: begin.commands,
             off: begin.off,
             untried: BTreeSet::new(),
+            catalogs,
             history: begin.history,
             engine,
             log,
@@ -203,12 +209,6 @@ impl Driver {
             owner_gone: begin.owner_gone,
             lost: None,
         })
-    }
-
-    /// Runs a new turn to its end.
-    pub(crate) async fn start(mut self: Box<Self>, input: Input) -> LetGo {
-        self.feed(input).await;
-        self.run().await
     }
 
     /// Takes up a turn that a restart interrupted. What recovery found out is recorded at once;
@@ -235,7 +235,6 @@ impl Driver {
     }
 
     async fn run(mut self: Box<Self>) -> LetGo {
-        let mut catalogs = self.context.servers.of(&self.owned.subject).changes();
         let shutdown = self.context.shutdown.clone();
         let mut stopped = pin!(shutdown.cancelled());
         loop {
@@ -260,7 +259,7 @@ impl Driver {
                 () = self.timers.ring() => self.rung().await,
                 kept = self.log.keep_up() => self.kept_up(kept).await,
                 Ok(()) = self.tokens.changed() => self.token_came().await,
-                Ok(()) = catalogs.changed() => self.catalogs_changed().await,
+                Ok(()) = self.catalogs.changed() => self.catalogs_changed().await,
                 Ok(()) = self.off.changed() => self.selection_changed().await,
                 event = next_of(&mut self.round) => self.round_event(event).await,
             }

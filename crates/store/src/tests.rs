@@ -134,6 +134,7 @@ fn new_turn(subject: &str, conversation: &str, turn: &str) -> NewTurn {
             model: "scripted".to_owned(),
             sid: Sid::from("sid-1"),
         },
+        then: Vec::new(),
         follows: Follows::Any,
         off: Selection::default(),
     }

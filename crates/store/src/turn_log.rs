@@ -12,7 +12,8 @@ use chat::{
 use crate::{
     Store,
     error::StoreError,
-    turn_writes::{Appending, Opening, TakingOver},
+    opening::Opening,
+    turn_writes::{Appending, TakingOver},
 };
 
 /// A turn to be opened.
@@ -28,6 +29,8 @@ pub struct NewTurn {
     pub at: i64,
     /// Its first event, which names its conversation, if it has one, and its parent.
     pub started: TurnStarted,
+    /// What happened at once: the events that follow the first one in its log.
+    pub then: Vec<Event>,
     /// Which turns its parent may be one of.
     pub follows: Follows,
     /// What is switched off in its conversation, if that begins with it.
@@ -43,7 +46,7 @@ pub enum Follows {
     Any,
 }
 
-/// A turn was opened: its log has its first event.
+/// A turn was opened: its log has its first events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {
     /// What its appends are made with.
@@ -139,10 +142,11 @@ pub struct OpenTurn {
 }
 
 impl Store {
-    /// Opens a turn and writes its first event; makes its conversation if it names one and there is
+    /// Opens a turn and writes its first events; makes its conversation if it names one and there is
     /// none of that id, titled by the message.
     pub async fn open_turn(&self, new: NewTurn) -> Result<Opened, OpenTurnError> {
-        let opening = if new.started.request.is_some() {
+        let heavy = new.started.request.is_some() || new.then.iter().any(may_be_large);
+        let opening = if heavy {
             let encoded = self.0.tasks.spawn_blocking(move || Opening::encode(new));
             let encoded = encoded.await;
             encoded.map_err(|error| StoreError::body("a turn", error))??

@@ -63,6 +63,7 @@ async fn conversation(world: &World) -> ConversationId {
             turn: turn.clone(),
             at,
             started: started.clone(),
+            then: Vec::new(),
             follows: store::Follows::Newest,
             off: chat::selection::Selection::default(),
         });

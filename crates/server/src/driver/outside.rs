@@ -10,8 +10,8 @@ use chat::{
     request::Owner,
 };
 
-use super::{Command, Driver, Report, timers};
-use crate::{live::View, tokens::Session};
+use super::{Command, Driver, Owned, Report, timers};
+use crate::{context::Context, live::View, tokens::Session};
 
 impl Driver {
     pub(super) async fn command(&mut self, command: Command) {
@@ -135,7 +135,8 @@ impl Driver {
             Report::Progress(progress) => self.log.uncommitted(Event::CallProgress(progress)),
             Report::Server(mut change) => {
                 if change.state == ServerState::NeedsConnect {
-                    self.say_where_to_connect(&change.server, change.failure.as_mut());
+                    let failure = change.failure.as_mut();
+                    say_where_to_connect(&self.context, &self.owned, &change.server, failure);
                 }
                 if let Err(error) = self.log.record(vec![Event::ServerState(change)]).await {
                     self.log_lost(&error).await;
@@ -173,7 +174,8 @@ impl Driver {
         {
             let transcript = |view: &View| view.transcript.call(*call)?.target.clone();
             if let Some(target) = self.live.look(transcript) {
-                self.say_where_to_connect(&target.server, Some(failure));
+                let (context, owned) = (&self.context, &self.owned);
+                say_where_to_connect(context, owned, &target.server, Some(failure));
             }
         }
         self.feed(input).await;
@@ -190,18 +192,6 @@ impl Driver {
         }
     }
 
-    /// A program has no button: what its user has to open stands in the failure itself.
-    fn say_where_to_connect(&self, server: &str, failure: Option<&mut Failure>) {
-        if self.owned.owner() == Owner::Person {
-            return;
-        }
-        let user = self.context.servers.of(&self.owned.subject);
-        let url = user.get(server).and_then(|known| known.connect_url);
-        if let (Some(failure), Some(url)) = (failure, url) {
-            failure.advice = format!("Open {url} to connect the account, then ask again.");
-        }
-    }
-
     /// The session that the owner was in last, if it is another one whose token still works.
     fn take_elsewhere(&mut self) -> Option<Arc<Session>> {
         let life = self.context.settings.token_life;
@@ -210,5 +200,22 @@ impl Driver {
             .age()
             .is_some_and(|age| age < life)
             .then_some(session)
+    }
+}
+
+/// A program has no button: what its user has to open stands in the failure itself.
+pub(super) fn say_where_to_connect(
+    context: &Context,
+    owned: &Owned,
+    server: &str,
+    failure: Option<&mut Failure>,
+) {
+    if owned.owner() == Owner::Person {
+        return;
+    }
+    let user = context.servers.of(&owned.subject);
+    let url = user.get(server).and_then(|known| known.connect_url);
+    if let (Some(failure), Some(url)) = (failure, url) {
+        failure.advice = format!("Open {url} to connect the account, then ask again.");
     }
 }

@@ -33,7 +33,7 @@ impl Driver {
     /// Loads the catalogs of the servers that are not switched off; a turn whose program wants no
     /// calls has none.
     pub(super) fn load_catalog(&mut self) {
-        if self.has_no_functions() {
+        if self.owned.has_no_functions() {
             let reports = self.reports.0.clone();
             self.context.tasks.spawn(async move {
                 let _gone = reports.send(Report::Catalogs(Vec::new())).await;
@@ -91,7 +91,7 @@ impl Driver {
     /// that went.
     pub(super) async fn catalogs_changed(&mut self) {
         let Some(before) = &self.offered else { return };
-        if self.has_no_functions() {
+        if self.owned.has_no_functions() {
             return;
         }
         let user = self.context.servers.of(&self.owned.subject);
@@ -128,7 +128,7 @@ impl Driver {
     }
 
     /// What the model is told of the servers that it is not offered, and that nobody switched off.
-    fn note(&self) -> String {
+    pub(super) fn note(&self) -> String {
         let mut servers = self.live.look(|view| view.transcript.servers.clone());
         let off = self.off.borrow();
         servers.retain(|server| !off.is_server_off(&server.server));
@@ -141,11 +141,6 @@ impl Driver {
             self.unpark(ParkReason::NeedsConnect, Some(server), None)
                 .await;
         }
-    }
-
-    fn has_no_functions(&self) -> bool {
-        let request = self.owned.request.as_ref();
-        request.is_some_and(|request| request.tool_choice == ToolChoice::None)
     }
 
     /// The catalogs are there: what the model is told of those that are not is settled too.

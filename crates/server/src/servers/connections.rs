@@ -40,6 +40,15 @@ pub(super) struct Connections {
 /// Whose session, the server's name, and where it is: another place is another server.
 type Key = (Subject, Sid, String, Url);
 
+fn key(session: &Session, route: &Route) -> Key {
+    (
+        session.subject.clone(),
+        session.sid.clone(),
+        route.name.clone(),
+        route.url.clone(),
+    )
+}
+
 /// The connections of one session to one server. Locked while one is made, so that two callers
 /// who need the same do not make it twice.
 #[derive(Default)]
@@ -70,6 +79,18 @@ impl Connections {
         }
     }
 
+    /// The connection of this scope, if there is one and none is being made.
+    pub(super) fn open(
+        &self,
+        session: &Session,
+        route: &Route,
+        scope: &ConversationId,
+    ) -> Option<Connection> {
+        let of_server = self.open.get(&key(session, route))?;
+        let mut of_server = of_server.try_lock().ok()?;
+        of_server.find(scope)
+    }
+
     /// The connection of this scope, made if there is none.
     pub(super) async fn get(
         &self,
@@ -78,13 +99,7 @@ impl Connections {
         scope: &ConversationId,
         credentials: Arc<dyn CredentialSource>,
     ) -> Result<Found, ConnectError> {
-        let key = (
-            session.subject.clone(),
-            session.sid.clone(),
-            route.name.clone(),
-            route.url.clone(),
-        );
-        let of_server = Arc::clone(&self.open.entry(key).or_default());
+        let of_server = Arc::clone(&self.open.entry(key(session, route)).or_default());
         let asked = Instant::now();
         let mut of_server = of_server.lock().await;
         if let Some((at, error)) = &of_server.failed

@@ -9,9 +9,14 @@ use uuid::Uuid;
 
 use super::{
     Running, Turns,
-    post::{Beginning, refused},
+    post::{Beginning, log_of, refused},
 };
-use crate::{clock, driver::Owned, error::Problem, tokens::Session};
+use crate::{
+    clock,
+    driver::{First, Owned},
+    error::Problem,
+    tokens::Session,
+};
 
 /// What a program asked for.
 #[derive(Clone, Debug)]
@@ -76,29 +81,35 @@ impl Turns {
             model: model.clone(),
             sid: session.sid.clone(),
         };
+        let owned = Owned {
+            turn: turn.clone(),
+            subject: session.subject.clone(),
+            conversation: None,
+            model: model.clone(),
+            request: Some(request),
+        };
         let at = clock::now();
+        let begins = (started.clone(), &Selection::default());
+        let (first, then) = First::decide(&self.context, session, &owned, begins);
+        let events = log_of(&started, &then);
         let new = NewTurn {
             subject: session.subject.clone(),
             message_id: turn.0.clone(),
-            turn: turn.clone(),
+            turn,
             at,
-            started: started.clone(),
+            started,
+            then,
             follows: Follows::Any,
             off: Selection::default(),
         };
         let opened = self.context.store.open_turn(new).await.map_err(refused)?;
         let gone = CancellationToken::new();
         let beginning = Beginning {
-            owned: Owned {
-                turn,
-                subject: session.subject.clone(),
-                conversation: None,
-                model: model.clone(),
-                request: Some(request),
-            },
+            owned,
             opened,
             at,
-            started,
+            events,
+            first,
             history: Vec::new(),
             off: Selection::default(),
             owner_gone: Some(gone.clone()),

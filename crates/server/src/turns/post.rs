@@ -5,11 +5,9 @@ use std::sync::Arc;
 use chat::{
     event::{Event, Logged, TurnStarted},
     ids::{ConversationId, Subject, TurnId},
-    input::Input,
     limits,
     selection::{Selection, SelectionError},
     transcript::Transcript,
-    turn::Turn,
 };
 use store::{Follows, NewTurn, OpenTurnError, Opened, PATH_TURNS, TurnRow, Window};
 use tokio_util::sync::CancellationToken;
@@ -18,7 +16,7 @@ use uuid::Uuid;
 use super::{Running, Turns};
 use crate::{
     clock,
-    driver::{Begin, Driver, Owned},
+    driver::{Begin, Driver, First, Owned},
     error::Problem,
     live::Live,
     tokens::Session,
@@ -87,7 +85,9 @@ pub(super) struct Beginning {
     pub(super) opened: Opened,
     /// When it was opened, milliseconds since 1970.
     pub(super) at: i64,
-    pub(super) started: TurnStarted,
+    /// Its log.
+    pub(super) events: Vec<Event>,
+    pub(super) first: First,
     /// The turns before it, oldest first.
     pub(super) history: Vec<Transcript>,
     /// What is switched off in its conversation.
@@ -155,12 +155,16 @@ impl Turns {
             sid: session.sid.clone(),
         };
         let at = clock::now();
+        let begins = (started.clone(), &off);
+        let (first, then) = First::decide(&self.context, session, &owned, begins);
+        let events = log_of(&started, &then);
         let new = NewTurn {
             subject: subject.clone(),
             message_id: post.message_id.clone(),
             turn: owned.turn.clone(),
             at,
-            started: started.clone(),
+            started,
+            then,
             follows: post.place.follows(),
             off: off.clone(),
         };
@@ -180,7 +184,8 @@ impl Turns {
             owned,
             opened,
             at,
-            started,
+            events,
+            first,
             history,
             off,
             owner_gone: None,
@@ -280,18 +285,17 @@ impl Turns {
             owned,
             opened,
             at,
-            started,
+            events,
+            first,
             history,
             off,
             owner_gone,
         } = beginning;
-        let event = Event::TurnStarted(started.clone());
-        let first = Logged {
-            seq: opened.seq,
-            at,
-            event,
-        };
-        let (running, commands) = Running::new(&owned, Live::new(&[first]), off);
+        let log: Vec<_> = (1..)
+            .zip(events)
+            .map(|(seq, event)| Logged { seq, at, event })
+            .collect();
+        let (running, commands) = Running::new(&owned, Live::new(&log), off);
         let begin = Begin {
             owned,
             session: Arc::clone(session),
@@ -303,11 +307,18 @@ impl Turns {
             seq: opened.seq,
             owner_gone,
         };
-        let engine = Turn::new(self.context.settings.limits);
-        let driver = Driver::new(Arc::clone(&self.context), begin, engine);
-        self.run(Arc::clone(&running), driver.start(Input::Start(started)));
+        let driver = Driver::start(Arc::clone(&self.context), begin, first);
+        self.run(Arc::clone(&running), driver);
         running
     }
+}
+
+/// The log that a turn begins with.
+pub(super) fn log_of(started: &TurnStarted, then: &[Event]) -> Vec<Event> {
+    let started = Event::TurnStarted(started.clone());
+    std::iter::once(started)
+        .chain(then.iter().cloned())
+        .collect()
 }
 
 fn check(post: &Post) -> Result<(), Problem> {

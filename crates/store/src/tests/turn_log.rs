@@ -337,6 +337,27 @@ async fn a_conversation_runs_one_turn_at_a_time() {
 }
 
 #[tokio::test]
+async fn what_happened_at_once_is_written_with_the_turn() {
+    let db = Db::new().await;
+    let mut new = new_turn("ana", "c", "t");
+    new.then = vec![large_catalog(), notice("first")];
+    let opened = db.store.open_turn(new.clone()).await.unwrap();
+    assert_eq!(opened, Opened { epoch: 1, seq: 3 });
+    assert_eq!(
+        db.names("t").await,
+        ["turn.started", "catalog.ready", "notice"]
+    );
+    assert_eq!(db.append("t", 3, vec![notice("next")]).await.unwrap(), 4);
+    // All of it or nothing.
+    let again = db.store.open_turn(new).await;
+    assert!(
+        matches!(again, Err(OpenTurnError::Duplicate { .. })),
+        "{again:?}"
+    );
+    assert_eq!(db.names("t").await.len(), 4);
+}
+
+#[tokio::test]
 async fn what_is_to_follow_the_newest_turn_follows_no_other() {
     let db = Db::new().await;
     let newest = |turn: &str, parent: &str| NewTurn {
