@@ -28,6 +28,7 @@ mod keyboard;
 mod views;
 
 mod charts;
+mod resources;
 mod results;
 
 mod answer;
@@ -67,8 +68,11 @@ const READ: &str = "Database__read_query";
 /// A query that ends only when it is stopped.
 const ENDLESS: &str =
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
-/// A pace at which people can read.
-const READABLE: Duration = Duration::from_millis(5);
+/// A pace at which an answer is still being written when a slow machine gets to look at it. A test
+/// that has seen what it wanted to see goes on at another one.
+const READABLE: Duration = Duration::from_millis(20);
+/// A pace at which an answer comes in many pieces and is soon complete.
+const BRISK: Duration = Duration::from_millis(2);
 /// A pace at which a model never says another word.
 const NEVER: Duration = Duration::from_hours(1);
 
@@ -115,6 +119,18 @@ async fn same_after_reload(tab: &Tab) {
         };
         panic!("kept:\n{}\n\nanew:\n{}", around(&before), around(&after));
     }
+}
+
+/// What scrolls, on the page of a conversation.
+const SCROLLER: &str = "document.getElementById('scroller')";
+
+/// Scrolls up to the first question, as soon as the answer that is being written is longer than
+/// the window.
+async fn scroll_up(tab: &Tab) {
+    let long = format!("{SCROLLER}.scrollHeight > {SCROLLER}.clientHeight + 300");
+    tab.wait_true(&long).await;
+    tab.eval(&format!("{SCROLLER}.scrollTop = 0")).await;
+    tab.find("button", "Scroll down to the answer").await;
 }
 
 /// The Pomerium session of a tab.

@@ -1,6 +1,9 @@
 //! What several topics ask of the model, and look at afterwards.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt::Display,
+    time::{Duration, Instant},
+};
 
 use chat::{
     event::Logged,
@@ -23,6 +26,8 @@ pub(crate) const WRITE: &str = "Database__write_query";
 /// A query that ends only when it is stopped.
 pub(crate) const ENDLESS: &str =
     "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+/// The pause between two looks at what is waited for.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// A question that the scripted model answers with one query.
 pub(crate) const SALES: &str = "What were our sales by year?";
 
@@ -155,11 +160,19 @@ pub(crate) fn last_request(model: &Model) -> CapturedRequest {
     model.requests().pop().expect("a request")
 }
 
-/// Waits until `holds`, without asking Toolgate anything.
+/// Waits until `holds`, without asking Toolgate anything: a request would bring a token.
 pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    found(async || holds().then_some(()).ok_or(what)).await;
+}
+
+/// Looks again and again until what is wanted is there; fails with what was there instead.
+pub(crate) async fn found<T, I: Display>(mut look: impl AsyncFnMut() -> Result<T, I>) -> T {
     let until = Instant::now() + PATIENCE;
-    while !holds() {
-        assert!(Instant::now() < until, "waited in vain: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < until, "waited in vain: {instead}"),
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }

@@ -1,9 +1,11 @@
 //! A question, and what the page shows of its answer.
 
+use std::time::Duration;
+
 use demo::pomerium::DemoUser;
 use harness::{World, browser::Visitor};
 
-use super::{CARD, READABLE, SALES, STORY, same_after_reload};
+use super::{BRISK, CARD, READABLE, SALES, SCROLLER, STORY, same_after_reload, scroll_up};
 
 #[tokio::test]
 async fn the_sales_question_from_sign_in_to_the_table() {
@@ -67,6 +69,7 @@ async fn the_details_of_a_call_open_and_stay_open() {
     tab.find(CARD, "Read query").await;
     tab.eval(&format!("{details}.querySelector('summary').click()"))
         .await;
+    world.model().set_delay(Duration::ZERO);
     tab.wait_end().await;
     assert_eq!(tab.eval(&format!("{details}.open")).await, true);
     tab.wait_text("What the model was shown").await;
@@ -89,6 +92,7 @@ async fn a_long_answer_comes_in_blocks_and_stays_at_its_end() {
         .await;
     tab.eval("document.querySelector('.blocks > *').harnessSawThis = true")
         .await;
+    world.model().set_delay(BRISK);
     tab.wait_end().await;
     let same = "document.querySelector('.blocks > *').harnessSawThis === true";
     assert_eq!(tab.eval(same).await, true);
@@ -107,15 +111,10 @@ async fn somebody_who_scrolled_up_is_left_there() {
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let tab = ana.open("/").await;
     tab.ask(STORY).await;
-    let scroller = "document.getElementById('scroller')";
-    tab.wait_true(&format!(
-        "{scroller}.scrollHeight > {scroller}.clientHeight + 200"
-    ))
-    .await;
-    tab.eval(&format!("{scroller}.scrollTop = 0")).await;
-    tab.find("button", "Scroll down to the answer").await;
+    scroll_up(&tab).await;
+    world.model().set_delay(BRISK);
     tab.wait_end().await;
-    assert_eq!(tab.eval(&format!("{scroller}.scrollTop")).await, 0);
+    assert_eq!(tab.eval(&format!("{SCROLLER}.scrollTop")).await, 0);
     tab.click("button", "Scroll down to the answer").await;
     tab.wait_gone("button", "Scroll down to the answer").await;
     ana.leave().await;

@@ -1,14 +1,17 @@
 //! A question asked again, and its versions.
 
+use std::time::Duration;
+
 use demo::{model::Reply, pomerium::DemoUser};
 use harness::{
     World,
     browser::{Key, Tab, Visitor},
 };
 
-use super::{READABLE, SALES, STORY, last_turn, same_after_reload};
+use super::{NEVER, READABLE, STORY, last_turn, same_after_reload};
 
-const VERSIONS: &str = "Versions of this question";
+/// The name of what leads from one version of a question to another.
+pub(super) const VERSIONS: &str = "Versions of this question";
 const EDIT: &str = "Edit your question";
 
 /// Asks, and has the model answer so.
@@ -19,7 +22,7 @@ async fn ask(world: &World, tab: &Tab, question: &str, reply: &str) {
     tab.wait_end().await;
 }
 
-/// Waits until the page is at the end of its conversation's newest branch, and shows this.
+/// The questions that the page shows.
 async fn questions(tab: &Tab) -> Vec<String> {
     let asked = "[...document.querySelectorAll('.message')].map((each) => each.textContent)";
     serde_json::from_value(tab.eval(asked).await).unwrap()
@@ -106,6 +109,7 @@ async fn a_turn_in_another_branch_does_not_land_here() {
         .await;
     assert_eq!(questions(&other).await, ["One"]);
     other.find("button", "Stop").await;
+    world.model().set_delay(Duration::ZERO);
     tab.wait_end().await;
     other.wait_end().await;
     assert_eq!(questions(&other).await, ["One"]);
@@ -146,8 +150,7 @@ async fn a_question_is_edited_in_its_place() {
 
     let edit = tab.find_many("button", "Edit", 2, "one each").await;
     edit[0].click().await;
-    let box_ = tab.find("textbox", EDIT).await;
-    assert_eq!(box_.value().await, "One");
+    tab.wait_value("textbox", EDIT, "One").await;
     tab.insert(" and a half").await;
     tab.keep_picture("edit").await;
     tab.assert_accessible("a question being edited").await;
@@ -160,15 +163,12 @@ async fn a_question_is_edited_in_its_place() {
     tab.find_many("button", "Edit", 2, "one each").await[0]
         .click()
         .await;
-    assert_eq!(
-        tab.find("textbox", EDIT).await.value().await,
-        "One and a half"
-    );
+    tab.wait_value("textbox", EDIT, "One and a half").await;
     tab.click("button", "Cancel").await;
     tab.find_many("button", "Edit", 2, "one each").await[0]
         .click()
         .await;
-    assert_eq!(tab.find("textbox", EDIT).await.value().await, "One");
+    tab.wait_value("textbox", EDIT, "One").await;
 
     tab.insert(", edited").await;
     world.model().queue(Reply::text("The edited answer."));
@@ -198,32 +198,6 @@ async fn a_question_is_edited_in_its_place() {
 }
 
 #[tokio::test]
-async fn what_failed_is_tried_again_at_once() {
-    let world = World::start().await;
-    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
-    let tab = ana.open("/").await;
-    world.model().queue(Reply::error(
-        401,
-        "invalid_request_error",
-        "Incorrect API key.",
-    ));
-    tab.ask(SALES).await;
-    tab.wait_text("Incorrect API key.").await;
-    tab.wait_end().await;
-    tab.write("A draft").await;
-    tab.click("button", "Try again").await;
-    tab.find("table", "").await;
-    tab.wait_end().await;
-    assert_eq!(questions(&tab).await, [SALES]);
-    let draft = tab.find("textbox", "Message").await.value().await;
-    assert_eq!(draft, "A draft", "what is typed meanwhile stays");
-    let versions = tab.find("group", VERSIONS).await.text().await;
-    assert!(versions.contains("2 of 2"), "{versions}");
-    ana.leave().await;
-    world.finish().await;
-}
-
-#[tokio::test]
 async fn while_a_turn_runs_nothing_is_asked_again() {
     let world = World::build().model_delay(READABLE).start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
@@ -231,6 +205,7 @@ async fn while_a_turn_runs_nothing_is_asked_again() {
     ask(&world, &tab, "One", "The first answer.").await;
     tab.ask(STORY).await;
     tab.wait_text("Writing…").await;
+    world.model().set_delay(NEVER);
     assert!(!tab.find("button", "Regenerate").await.is_enabled().await);
     for edit in tab.find_many("button", "Edit", 2, "one each").await {
         assert!(!edit.is_enabled().await);

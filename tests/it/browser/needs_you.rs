@@ -1,6 +1,6 @@
 //! What waits for its user says so, wherever they are; and what closing the page means.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chat::transcript::CallState;
 use demo::{model::Reply, pomerium::DemoUser};
@@ -9,13 +9,14 @@ use harness::{
     browser::{Tab, Visitor},
 };
 
-use super::{NEVER, RAISE, SALES, last_turn};
+use super::{NEVER, RAISE, SALES, last_turn, sid};
+use crate::look::{eventually, found};
 
-/// Longer than tabs ask each other whether somebody sees one of them.
+/// Longer than tabs ask each other whether somebody sees one of them: to see that nothing comes.
 const NO_NEWS: Duration = Duration::from_millis(4500);
 
-/// The pause between two looks at a page.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// A wait that is worth a word is at least as long.
+const WORTH_A_WORD: Duration = Duration::from_secs(5);
 
 /// Notifications that are only counted, of a page that is `away` or seen.
 const DESK: &str = "
@@ -101,11 +102,11 @@ async fn one_notification_for_each_wait_and_none_unasked() {
     let second = here.ask(RAISE).await;
     tab.wait_true("document.title.startsWith('(2)')").await;
     other.wait_true("document.title.startsWith('(2)')").await;
-    let until = Instant::now() + PATIENCE;
-    while told(&tab).await + told(&other).await == 0 {
-        assert!(Instant::now() < until, "nobody was told");
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
+    found(async || {
+        let told = told(&tab).await + told(&other).await;
+        (told > 0).then_some(()).ok_or("nobody was told")
+    })
+    .await;
     // There is no second one.
     tokio::time::sleep(NO_NEWS).await;
     assert_eq!(told(&tab).await + told(&other).await, 1);
@@ -143,8 +144,9 @@ async fn the_page_says_how_long_an_answer_goes_on_without_it() {
 
 #[tokio::test]
 async fn a_tab_elsewhere_keeps_an_answer_going() {
+    let life = Duration::from_secs(2);
     let world = World::build()
-        .token_life(Duration::from_secs(2))
+        .token_life(life)
         .model_delay(NEVER)
         .start()
         .await;
@@ -162,8 +164,11 @@ async fn a_tab_elsewhere_keeps_an_answer_going() {
         )
         .await;
     tab.close().await;
-    // Longer than any token lives.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    // No token that the closed page brought lives any more, and the other one brings newer ones.
+    tokio::time::sleep(life).await;
+    let requests = || world.standin().requests("chat.localhost");
+    let before = requests();
+    eventually("the other page comes back", || requests() > before + 1).await;
     world.model().set_delay(Duration::ZERO);
     // The call is made while nobody comes back: another session of hers might help it on.
     tokio::time::timeout(PATIENCE, world.model().wait_received(2))
@@ -178,21 +183,23 @@ async fn a_tab_elsewhere_keeps_an_answer_going() {
 
 #[tokio::test]
 async fn an_answer_that_waited_goes_on_when_its_user_is_back_and_says_so() {
-    let world = World::build()
-        .token_life(Duration::from_secs(1))
-        .model_delay(NEVER)
-        .start()
-        .await;
+    let world = World::build().model_delay(NEVER).start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let tab = ana.open("/").await;
     tab.ask(SALES).await;
     world.model().wait_received(1).await;
-    let path = tab.path().await;
+    let (path, turn, sid) = (tab.path().await, last_turn(&tab).await, sid(&tab).await);
     tab.close().await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    world.standin().recall_tes(sid);
     world.model().queue(Reply::text("Done."));
     world.model().set_delay(Duration::ZERO);
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    // Another session of hers may look, and brings it nothing.
+    let waits = |state| matches!(state, CallState::Parked { .. });
+    world
+        .ana()
+        .wait_until(&turn, |turn| turn.calls().any(|call| waits(call.state)))
+        .await;
+    tokio::time::sleep(WORTH_A_WORD).await;
     let tab = ana.open(&path).await;
     tab.wait_end().await;
     let waited = tab.text().await;

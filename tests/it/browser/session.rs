@@ -106,13 +106,13 @@ async fn a_call_with_a_stale_token_goes_on_by_itself() {
 #[tokio::test]
 async fn a_page_outlives_many_tokens() {
     let world = World::build()
-        .token_life(Duration::from_secs(1))
+        .token_life(Duration::from_secs(2))
         .start()
         .await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let tab = ana.open("/").await;
-    // Streams last about a third of a second each, and each that ends is asked for again.
-    world.model().set_delay(Duration::from_millis(4));
+    // Streams last about three quarters of a second each, and each that ends is asked for again.
+    world.model().set_delay(Duration::from_millis(8));
     tab.ask(super::STORY).await;
     let requests = || world.standin().requests("chat.localhost");
     let before = requests();

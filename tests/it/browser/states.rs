@@ -2,8 +2,6 @@
 //! by axe-core, which must find nothing that people with disabilities would stumble over, and for
 //! people who look at pictures: `target/screens`.
 
-use std::time::Duration;
-
 use demo::{
     model::{Call, Reply},
     notes::Options,
@@ -14,13 +12,17 @@ use harness::{
     browser::{Scheme, Tab, View, Visitor},
 };
 use serde_json::json;
-use tokio::time::sleep;
 
-use super::{RAISE, SALES, STORY, last_turn};
+use super::{NEVER, RAISE, READABLE, SALES, STORY, last_turn};
 use crate::notes;
 
-/// How long what is fetched on opening may take to begin.
-const FETCHED: Duration = Duration::from_millis(600);
+/// Everything that is open and in sight, and is fetched when it is, is there.
+const FETCHED: &str = "[...document.querySelectorAll(
+    'details[open] [data-load], details[open][data-part]')].every((place) =>
+  place.querySelector('.opened') !== null
+  || (place.dataset.load && !place.ariaBusy && place.childElementCount > 0)
+  || place.getBoundingClientRect().top > innerHeight
+  || place.getBoundingClientRect().bottom < 0)";
 
 /// Has axe look at the page, and keeps pictures.
 async fn look(tab: &Tab, state: &str) {
@@ -40,10 +42,7 @@ async fn look(tab: &Tab, state: &str) {
 async fn open_all(tab: &Tab) {
     let open = "document.querySelectorAll('main details').forEach((one) => { one.open = true })";
     tab.eval(open).await;
-    // Some of it is fetched when it is opened, as far as it is in sight.
-    sleep(FETCHED).await;
-    let fetched = "document.querySelector('[data-load][aria-busy=\"true\"]') === null";
-    tab.wait_true(fetched).await;
+    tab.wait_true(FETCHED).await;
 }
 
 #[tokio::test]
@@ -79,15 +78,13 @@ async fn a_conversation_with_everything_in_it() {
 
 #[tokio::test]
 async fn an_answer_being_written_and_stopped() {
-    let world = World::build()
-        .model_delay(Duration::from_millis(60))
-        .start()
-        .await;
+    let world = World::build().model_delay(READABLE).start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let tab = ana.open("/").await;
     tab.ask(STORY).await;
     tab.wait_true("document.querySelectorAll('.blocks > *').length > 3")
         .await;
+    world.model().set_delay(NEVER);
     look(&tab, "writing").await;
     tab.write("And then?").await;
     tab.click("button", "Stop").await;

@@ -12,7 +12,7 @@ use harness::{
 };
 use rusqlite::Connection;
 
-use super::{NEVER, READABLE, SALES, STORY, same_after_reload};
+use super::{NEVER, READABLE, SALES, STORY, branches_page::VERSIONS, same_after_reload};
 
 /// Has the database refuse every new event until what this gives is called.
 fn fill(world: &World) -> impl Fn() + use<> {
@@ -87,9 +87,16 @@ async fn an_endpoint_that_refuses_its_key_is_named_and_the_question_can_be_tried
     tab.wait_text("HTTP 401").await;
     tab.keep_picture("refused-key").await;
     same_after_reload(&tab).await;
+    tab.write("A draft").await;
     tab.click("button", "Try again").await;
     tab.find("table", "").await;
     tab.wait_end().await;
+    let turns = "document.querySelectorAll('.turn').length";
+    assert_eq!(tab.eval(turns).await, 1);
+    let draft = tab.find("textbox", "Message").await.value().await;
+    assert_eq!(draft, "A draft", "what is typed meanwhile stays");
+    let versions = tab.find("group", VERSIONS).await.text().await;
+    assert!(versions.contains("2 of 2"), "{versions}");
     ana.leave().await;
     world.finish().await;
 }
@@ -99,9 +106,9 @@ async fn an_endpoint_that_is_busy_is_asked_again_and_the_page_says_so() {
     let world = World::start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let tab = ana.open("/").await;
-    world.model().queue(Reply::rate_limited(1));
+    world.model().queue(Reply::rate_limited(4));
     tab.ask(SALES).await;
-    tab.wait_text("Trying again in 1").await;
+    tab.wait_text("Trying again in ").await;
     tab.find("table", "").await;
     tab.wait_end().await;
     tab.wait_no_text("Trying again").await;
