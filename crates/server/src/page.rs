@@ -21,6 +21,7 @@ mod history;
 
 mod call;
 mod foot;
+mod json;
 mod round;
 mod turn;
 mod waited;
@@ -79,10 +80,10 @@ struct Chat<'a> {
     after: String,
     /// The branch that is shown goes through this turn; none for the newest.
     through: Option<TurnId>,
-    /// Newer turns than those on the page are left out.
-    is_cut: bool,
     /// The way to what came before.
     earlier: String,
+    /// The way to what came after.
+    later: String,
     conversations: String,
     servers: String,
     turns: String,
@@ -125,6 +126,7 @@ async fn page(
     let Shown {
         turns,
         earlier,
+        later,
         through,
         is_cut,
     } = shown.unwrap_or_default();
@@ -151,8 +153,8 @@ async fn page(
             .unwrap_or_default(),
         after: after.unwrap_or_default(),
         through,
-        is_cut,
         earlier,
+        later,
         conversations: sidebar::conversations(&marked, id, wanted, listed.rest),
         wanted,
         servers: sidebar::servers_of(app, subject, &servers, &off),
@@ -181,7 +183,9 @@ struct Open {
 struct Shown {
     turns: Vec<TurnRow>,
     earlier: String,
+    later: String,
     through: Option<TurnId>,
+    /// Newer turns of the branch are left out.
     is_cut: bool,
 }
 

@@ -14,7 +14,6 @@ mod waterfall;
 mod assembled;
 mod body;
 mod curl;
-mod folded;
 mod frames;
 
 use askama::Template;

@@ -10,7 +10,7 @@ use super::{
     blocks::{Block, blocks},
     chart::{self, Chart, Drawing, Place},
     rows::{Cell, Kind, Rows},
-    tree::Tree,
+    tree,
 };
 
 /// Rows of a table that are sent at once.
@@ -111,10 +111,10 @@ pub(super) fn whole(of: Of<'_>, raw: &Value, asked: &Asked) -> String {
     let in_structured = tables.iter().any(|table| table.block.is_none());
     let structured = structured.filter(|_| !in_structured);
     let path = asked.path.as_deref();
-    let tree = path.and_then(|path| Tree::entries(of, raw, path, asked.from));
-    let tree_first = tree.is_some();
+    let part = path.and_then(|path| tree::entries(of, raw, path, asked.from));
+    let tree_first = part.is_some();
     let most = CELLS / tables.len().max(1);
-    let tree = tree.unwrap_or_else(|| Tree::whole(of, raw));
+    let tree = part.unwrap_or_else(|| tree::whole(of, raw));
     render(&Whole {
         id: of.id(),
         is_empty: tables.is_empty() && structured.is_none() && blocks.is_empty(),
@@ -140,14 +140,14 @@ pub(super) fn table(of: Of<'_>, raw: &Value, asked: &Asked) -> Option<String> {
 /// Entries of the JSON; none if there are none.
 pub(super) fn entries(of: Of<'_>, raw: &Value, asked: &Asked) -> Option<String> {
     let path = asked.path.as_deref()?;
-    let tree = Tree::entries(of, raw, path, asked.from)?;
+    let tree = tree::entries(of, raw, path, asked.from)?;
     Some(render(&tree))
 }
 
 /// The links of the tree lead into the whole result.
 fn structured_tree(of: Of<'_>, raw: &Value, value: &Value) -> String {
-    let entries = Tree::entries(of, raw, "/structuredContent", 0);
-    render(&entries.unwrap_or_else(|| Tree::whole(of, value)))
+    let entries = tree::entries(of, raw, "/structuredContent", 0);
+    render(&entries.unwrap_or_else(|| tree::whole(of, value)))
 }
 
 /// A table with at most so many cells.

@@ -5,11 +5,10 @@ use wire::tap::ARRIVALS_KEPT;
 
 use super::{
     assembled::Assembled,
-    folded,
     frames::{Frame, frames},
     words,
 };
-use crate::page::visible;
+use crate::page::{json::folded, visible};
 
 /// Bytes of a body shown as they are: a browser stays quick; the download has all.
 const RAW_BYTES: usize = 64 * 1024;
@@ -147,7 +146,7 @@ fn json(text: &str) -> (Formatted, Option<String>) {
     if text.len() > FORMATTED_BYTES {
         return (Formatted::Nothing, None);
     }
-    match folded::html(text) {
+    match folded(text) {
         Some(html) => (Formatted::Json(html), about(text)),
         None => (Formatted::Nothing, None),
     }
@@ -225,7 +224,7 @@ fn events(shown: &Shown<'_>) -> Events {
 fn event(frame: &Frame, before: Option<u64>, budget: &mut usize) -> Event {
     let gap = frame.at_us.map(|at| at - before.unwrap_or(0).min(at));
     let formatted = *budget >= frame.data.len();
-    let html = formatted.then(|| folded::html(&frame.data)).flatten();
+    let html = formatted.then(|| folded(&frame.data)).flatten();
     if html.is_some() {
         *budget -= frame.data.len();
     }

@@ -9,8 +9,8 @@ use chat::{
 };
 use store::traffic::ExchangeRow;
 
-use super::{body::raw, card, folded, sheet, waterfall, words};
-use crate::page::{call::step, render, visible};
+use super::{body::raw, card, sheet, waterfall, words};
+use crate::page::{call::step, json::folded, render, visible};
 
 /// Bytes of a result that is shown folded; a larger one is downloaded.
 const FOLDED_BYTES: usize = 4 * 1024 * 1024;
@@ -64,7 +64,7 @@ impl Compared<'_> {
             sent: json
                 .as_deref()
                 .filter(|json| json.len() <= FOLDED_BYTES)
-                .and_then(folded::html),
+                .and_then(folded),
             raw: json.as_deref().map(raw),
             download: json
                 .is_some()
