@@ -5,7 +5,7 @@ import { messageId, post } from './api.js';
 import { drafts } from './drafts.js';
 import { grow } from './grow.js';
 import { queue } from './queue.js';
-import { isShown, lastEnd, lastTurn, running, runningHere } from './standing.js';
+import { isGone, isShown, lastEnd, lastTurn, running, runningHere } from './standing.js';
 import { troubles } from './trouble.js';
 
 const RETRIES = 2;
@@ -32,6 +32,8 @@ export function composer({ place, chosen, moved, resent, sent }) {
   let flying = null;
   // The turn that was begun last, or is in the way of a message, while the page does not show it.
   let begun = null;
+  // Whether a finger was the last to press anything.
+  let touched = false;
 
   box.value = box.value || kept.read();
   grow(box);
@@ -74,6 +76,8 @@ export function composer({ place, chosen, moved, resent, sent }) {
     look();
   });
   addEventListener('online', isBack);
+  addEventListener('pointerdown', ({ pointerType }) => { touched = pointerType === 'touch'; }, true);
+  addEventListener('keydown', () => { touched = false; }, true);
 
   function submit() {
     say(box.value, { typed: true });
@@ -82,7 +86,7 @@ export function composer({ place, chosen, moved, resent, sent }) {
   // Asks, at once or when what is being answered is complete. `typed` if it is what stands in the
   // box, `edits` the turn whose place it takes. Gives whether it is on its way.
   async function say(text, { typed = false, edits } = {}) {
-    if (text.trim() === '' || isTooLong(text)) return false;
+    if (text.trim() === '' || isGone() || isTooLong(text)) return false;
     const before = kept.sending();
     // The same text again after a failure is the same message: it keeps its id.
     const same = before && !before.flying && before.text === text && before.edits === edits;
@@ -201,9 +205,11 @@ export function composer({ place, chosen, moved, resent, sent }) {
     return true;
   }
 
-  // How the conversation stands: 'busy' while a turn runs, else how the last turn shown ended.
+  // How the conversation stands: 'gone' if it was deleted, 'busy' while a turn runs, else how the
+  // last turn that is shown ended.
   function standing() {
     if (begun && isShown(begun)) begun = null;
+    if (isGone()) return 'gone';
     return flying || begun || running() ? 'busy' : lastEnd();
   }
 
@@ -258,9 +264,11 @@ export function composer({ place, chosen, moved, resent, sent }) {
     stop.title = turn && turn === running() && !runningHere() ? 'Ends the answer in the other branch' : 'Stop (Esc)';
     const nothing = box.value.trim() === '';
     send.hidden = Boolean(turn) && nothing;
-    send.disabled = nothing;
+    send.disabled = nothing || isGone();
     send.title = busy ? 'Sent when the answer is complete' : '';
-    if ((focused === stop || focused === send) && focused.hidden) box.focus();
+    // Who pressed it goes on typing; on a touchscreen a keyboard would come up.
+    const gone = (focused === stop || focused === send) && (focused.hidden || focused.disabled);
+    if (gone && !touched) box.focus();
     document.getElementById('hero').hidden = document.querySelector('.turn') !== null;
     for (const button of document.querySelectorAll('[data-do="say"]')) button.disabled = busy;
     waiting.look();

@@ -49,7 +49,7 @@ export function list({ place, searched }) {
       return;
     }
     if (id === place.conversation) {
-      toasts.keep({ id, title });
+      toasts.keep({ id, title, focus });
       location.assign('/');
       return;
     }
@@ -209,7 +209,10 @@ function offers(cameBack) {
 
   const kept = attempt(() => JSON.parse(sessionStorage.getItem(key)));
   attempt(() => sessionStorage.removeItem(key));
-  if (kept) offer(kept);
+  if (kept) {
+    const undo = offer(kept);
+    if (kept.focus) undo.focus();
+  }
 
   function keep(deleted) {
     attempt(() => sessionStorage.setItem(key, JSON.stringify(deleted)));

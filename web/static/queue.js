@@ -19,7 +19,11 @@ const FLIES_MS = 400;
 // Why a message is not sent by itself.
 const ENDED = 'Not sent: the answer before it did not get to its end';
 const UNSENT = 'Not sent: the message before it was not';
+const GONE = 'Not sent: the conversation was deleted';
 const LEFT = 'Not sent yet: it was written before you left';
+
+// The same by how the conversation stands.
+const NOT_SENT = { none: UNSENT, gone: GONE };
 
 // `deliver` posts { text, id, edits } and throws what was refused; `edit` takes a text back into the
 // box, `stop` ends the answer, `standing` says how the conversation stands: 'busy', 'answered', or how
@@ -90,7 +94,7 @@ export function queue({ place, deliver, edit, stop, standing, flying }) {
     const stands = standing();
     const [first] = here();
     if (first && !delivering && stands !== 'busy') {
-      if (stands !== 'answered' && !first.now && !first.held) hold(stands === 'none' ? UNSENT : ENDED);
+      if (stands !== 'answered' && !first.now && !first.held) hold(NOT_SENT[stands] ?? ENDED);
       else if (first.now || !first.held) send(first);
     }
     show();

@@ -21,6 +21,11 @@ export function isShown(turn) {
   return elsewhere() === turn || document.querySelector(`.foot[data-turn="${CSS.escape(turn)}"]`) !== null;
 }
 
+// Whether it was deleted; the page says so.
+export function isGone() {
+  return document.getElementById('gone').hidden === false;
+}
+
 // How the last turn that is shown ended; 'none' where there is none.
 export function lastEnd() {
   return document.querySelector('.turn:last-child .foot')?.dataset.standing ?? 'none';

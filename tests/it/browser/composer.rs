@@ -58,6 +58,8 @@ async fn messages_wait_until_the_answer_is_complete() {
     assert_eq!(typed(&tab).await, "");
     tab.send("Second").await;
     tab.wait_text("Second").await;
+    // The button is gone; who has pressed it goes on typing.
+    assert!(tab.is_focused("textbox", "Message").await);
     tab.write("a draft").await;
     let region = tab.find("region", "Waiting to be sent").await.text().await;
     assert!(region.find("First") < region.find("Second"), "{region}");

@@ -170,10 +170,24 @@ async fn deleted_and_taken_back() {
     assert_eq!(tab.path().await, "/");
     other.wait_text("This conversation was deleted.").await;
     other.keep_picture("list-gone").await;
+    other.write("To nobody").await;
+    assert!(!other.find("button", "Send").await.is_enabled().await);
+    other.press(Key::Enter).await;
+    let typed = other.find("textbox", "Message").await.value().await;
+    assert_eq!(typed, "To nobody");
     tab.wait_text("Deleted “Tables”.").await;
     tab.click("button", "Undo").await;
     wait_titles(&tab, &["Tables", "Sales", "Ships"]).await;
     other.wait_no_text("This conversation was deleted.").await;
+    assert!(other.find("button", "Send").await.is_enabled().await);
+
+    // By a key, the way back has the focus there as well.
+    tab.go(&path).await;
+    tab.find("link", "Tables").await.focus().await;
+    tab.press(Key::Delete).await;
+    tab.find("heading", "New chat").await;
+    tab.find("button", "Undo").await;
+    assert!(tab.is_focused("button", "Undo").await);
     ana.leave().await;
     world.finish().await;
 }
