@@ -15,8 +15,7 @@ use serde_json::{Value, json};
 
 use crate::{
     admin::ask,
-    fake::wait_for,
-    look::{WRITE, answer, ask_in_vain, end, outcomes, problem, queries},
+    look::{WRITE, answer, ask_in_vain, end, eventually, found, outcomes, problem, queries},
 };
 
 /// Longer than a test waits for anything.
@@ -35,8 +34,11 @@ async fn world(drain: &str) -> (World, SocketAddr) {
     (world, admin)
 }
 
-/// A reply whose end comes after a while.
-fn slow(text: &str, pause: Duration) -> Reply {
+/// A pace at which a model never says another word.
+const NEVER: Duration = Duration::from_hours(1);
+
+/// A reply whose end comes when the model has a pace again.
+fn held(text: &str) -> Reply {
     let chunk = |delta: Value, reason: Value| {
         let choice = json!({ "index": 0, "delta": delta, "finish_reason": reason });
         let chunk = json!({
@@ -47,7 +49,7 @@ fn slow(text: &str, pause: Duration) -> Reply {
     };
     Reply::stream([
         chunk(json!({ "role": "assistant", "content": text }), json!(null)),
-        Frame::Pause(pause),
+        Frame::Pace,
         chunk(json!({ "content": " and the rest" }), json!(null)),
         chunk(json!({}), json!("stop")),
         Frame::bytes("data: [DONE]\n\n"),
@@ -55,26 +57,21 @@ fn slow(text: &str, pause: Duration) -> Reply {
 }
 
 async fn unready(admin: SocketAddr) {
-    let until = Instant::now() + SOON;
-    loop {
+    let body = found(async || {
         let (status, body) = ask(admin, "/readyz").await.expect("it listens");
-        if status == 503 {
-            let body: Value = serde_json::from_str(&body).unwrap();
-            assert_eq!(body, json!({ "ready": false, "reasons": ["draining"] }));
-            assert_eq!(ask(admin, "/livez").await.unwrap().0, 200);
-            return;
-        }
-        assert!(Instant::now() < until, "it stays ready");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+        if status == 503 { Ok(body) } else { Err(body) }
+    });
+    let body: Value = serde_json::from_str(&body.await).unwrap();
+    assert_eq!(body, json!({ "ready": false, "reasons": ["draining"] }));
+    assert_eq!(ask(admin, "/livez").await.unwrap().0, 200);
 }
 
 #[tokio::test]
 async fn a_running_turn_goes_on_to_its_end_and_no_new_one_begins() {
     let (mut world, admin) = world(LONG).await;
     let ana = world.ana();
-    let reply = slow("The beginning", Duration::from_secs(3));
-    world.model().queue(reply);
+    world.model().set_delay(NEVER);
+    world.model().queue(held("The beginning"));
     let posted = ana.ask("Take your time").await;
     ana.wait_until(&posted.turn, |turn| answer(turn).starts_with("The"))
         .await;
@@ -87,6 +84,7 @@ async fn a_running_turn_goes_on_to_its_end_and_no_new_one_begins() {
     assert_eq!(refused.headers["retry-after"], "5");
     // Pages go on: what runs is shown to its end.
     let mut events = ana.events(&posted.turn, 0).await;
+    world.model().set_delay(Duration::ZERO);
     events.until(|frame| frame.event == "turn.finished").await;
 
     assert_eq!(world.toolgate().ended().await.code(), Some(0));
@@ -162,7 +160,7 @@ async fn people_are_heard_meanwhile_and_a_second_signal_ends_it() {
     assert_eq!(world.toolgate().ended().await.code(), Some(0));
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
     let log = world.toolgate().log();
-    wait_for("it said so", || log.contains("stopping at once")).await;
+    eventually("it said so", || log.contains("stopping at once")).await;
     drop(hangs);
     world.finish().await;
 }

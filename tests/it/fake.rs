@@ -6,13 +6,11 @@ use std::{
     io,
     net::SocketAddr,
     sync::{Arc, Mutex},
-    time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use harness::PATIENCE;
 use http::{Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::{Frame, Incoming};
@@ -153,15 +151,7 @@ pub(crate) fn events(messages: impl Stream<Item = io::Result<Value>> + Send + 's
     answer
 }
 
-/// Waits for what servers and neighbours saw, without asking Toolgate: a request would bring a
-/// token.
-pub(crate) async fn wait_for(what: &str, wanted: impl Fn() -> bool) {
-    let until = Instant::now() + PATIENCE;
-    while !wanted() {
-        assert!(Instant::now() < until, "waited in vain until {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-}
+pub(crate) use crate::look::eventually as wait_for;
 
 /// A running server. It ends when it is dropped; [`Fake::end`] also waits for that.
 pub(crate) struct Fake {

@@ -1,20 +1,19 @@
 //! A disk that is really full: traffic stops first, then new turns are refused, nothing that exists
 //! is damaged, and it all goes on by itself when there is room.
 
-use std::{fs::File, io::Write as _, path::PathBuf, time::Instant};
+use std::{fs::File, io::Write as _, path::PathBuf};
 
 use chat::{
     event::Answer,
     failure::Layer,
     outcome::{Outcome, TurnEnd},
 };
-use harness::{PATIENCE, User, World};
+use harness::{User, World};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use store::disk::Room;
-use tokio::time::{Duration, sleep};
 
-use crate::look::{SALES, WRITE, end, outcomes, problem, queries};
+use crate::look::{SALES, WRITE, end, found, outcomes, problem, queries};
 
 const MIB: u64 = 1024 * 1024;
 
@@ -65,15 +64,12 @@ impl Disk {
 
 /// Waits until traffic is recorded, or is not for this reason.
 async fn wait_paused(user: &User, paused: &Value) {
-    let until = Instant::now() + PATIENCE;
-    loop {
+    found(async || {
         let list: Value = user.get_json("/api/traffic").await;
-        if list["dropped"]["paused"] == *paused {
-            return;
-        }
-        assert!(Instant::now() < until, "{paused}: {list:#}");
-        sleep(Duration::from_millis(50)).await;
-    }
+        let is = list["dropped"]["paused"] == *paused;
+        is.then_some(()).ok_or(format!("{paused}: {list:#}"))
+    })
+    .await;
 }
 
 async fn exchanges(user: &User, turn: &chat::ids::TurnId) -> usize {
@@ -137,11 +133,14 @@ async fn on_a_full_disk_traffic_stops_first_then_new_turns_and_nothing_is_lost()
     wait_paused(&ana, &Value::Null).await;
     let posted: harness::Posted = ana.post("/api/messages", &message).await.expect(202).json();
     assert_eq!(end(&ana.wait_end(&posted.turn).await), TurnEnd::Answered);
-    let until = Instant::now() + PATIENCE;
-    while exchanges(&ana, &posted.turn).await < 3 {
-        assert!(Instant::now() < until, "it is not recorded again");
-        sleep(Duration::from_millis(50)).await;
-    }
+    found(async || {
+        let recorded = exchanges(&ana, &posted.turn).await;
+        let again = recorded >= 3;
+        again
+            .then_some(())
+            .ok_or(format!("{recorded} are recorded"))
+    })
+    .await;
     disk.assert_sound();
     let log = world.toolgate().log();
     for said in ["the disk is almost full", "traffic is recorded again"] {

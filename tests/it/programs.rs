@@ -10,7 +10,10 @@ use harness::{Events, PATIENCE};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, answer, wait_for};
+use crate::{
+    fake::{Fake, answer},
+    look::eventually,
+};
 
 use self::{
     gateway::{Gateway, TOKEN, redirect_of},
@@ -275,6 +278,7 @@ async fn the_forwarder_streams_and_keeps_the_session_fresh_while_it_does() {
     sign_in(&terminal, &gateway).await;
     let (_forwarder, base) = connect(&terminal, &gateway.url(), &[]).await;
     let before = gateway.refreshes();
+    // Longer than until it would be asked again: to see that it is not.
     tokio::time::sleep(std::time::Duration::from_millis(1200)).await;
     assert_eq!(gateway.refreshes(), before, "nothing is open");
 
@@ -287,7 +291,7 @@ async fn the_forwarder_streams_and_keeps_the_session_fresh_while_it_does() {
     assert_eq!(events.next().await.unwrap().data, "1");
     pieces.send(Ok("2\n\n")).unwrap();
     assert_eq!(events.next().await.unwrap().data, "2");
-    wait_for("the session is kept fresh", || gateway.refreshes() > before).await;
+    eventually("the session is kept fresh", || gateway.refreshes() > before).await;
     pieces.send(Ok("data: [DONE]\n\n")).unwrap();
     drop(pieces);
     assert_eq!(events.rest().await.last().unwrap().data, "[DONE]");
@@ -326,7 +330,7 @@ async fn a_caller_that_goes_away_is_gone_for_toolgate_too() {
     assert_eq!(events.next().await.unwrap().data, "1");
     assert!(!gateway.is_left());
     drop(events);
-    wait_for("the stream is cancelled", || gateway.is_left()).await;
+    eventually("the stream is cancelled", || gateway.is_left()).await;
     gateway.end().await;
 
     // Before there is an answer.
@@ -334,12 +338,12 @@ async fn a_caller_that_goes_away_is_gone_for_toolgate_too() {
     sign_in(&terminal, &gateway).await;
     let (_forwarder, base) = connect(&terminal, &gateway.url(), &[]).await;
     let waiting = begin(client().get(format!("{base}/waits")));
-    let arrived = wait_for("it waits", || gateway.seen("/v1/waits").len() == 1);
+    let arrived = eventually("it waits", || gateway.seen("/v1/waits").len() == 1);
     tokio::select! {
         _ = waiting => panic!("there is no answer"),
         () = arrived => assert!(!gateway.is_left()),
     }
-    wait_for("the request is cancelled", || gateway.is_left()).await;
+    eventually("the request is cancelled", || gateway.is_left()).await;
     gateway.end().await;
 }
 

@@ -82,7 +82,7 @@ impl Reader {
 #[tokio::test]
 async fn a_reader_sees_every_event_once_and_the_text_without_a_gap() {
     let world = World::build()
-        .model_delay(Duration::from_millis(2))
+        .model_delay(Duration::from_millis(5))
         .start()
         .await;
     let ana = world.ana();

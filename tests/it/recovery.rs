@@ -18,7 +18,8 @@ use http::Method;
 use serde_json::json;
 
 use crate::{
-    fake::{Fake, tool, wait_for},
+    fake::{Fake, tool},
+    look::eventually,
     servers::{build, outcome},
 };
 
@@ -62,7 +63,7 @@ async fn begin_hanging(world: &World, ana: &User, fake: &Fake) -> Posted {
     world.model().queue(Reply::calls([call]));
     world.model().queue(Reply::text("Done."));
     let posted = ana.ask("Work").await;
-    wait_for("the call is out", || fake.calls().len() == 1).await;
+    eventually("the call is out", || fake.calls().len() == 1).await;
     posted
 }
 
@@ -230,7 +231,8 @@ async fn sigterm_puts_a_turn_down_and_the_next_start_goes_on_when_its_owner_come
     let told = Instant::now();
     let status = world.toolgate().terminate().await;
     assert!(status.success(), "{status}");
-    assert!(told.elapsed() < Duration::from_secs(8));
+    // Far more than it needs, far less than a call may take.
+    assert!(told.elapsed() < Duration::from_secs(30));
     let seen = log.rest().await;
     assert!(!seen.iter().any(|frame| frame.event == "turn.finished"));
     drop((log, page));
@@ -288,7 +290,7 @@ impl Read {
 #[tokio::test]
 async fn a_reader_that_comes_back_sees_everything_once() {
     let mut world = World::build()
-        .model_delay(Duration::from_millis(15))
+        .model_delay(Duration::from_millis(40))
         .start_with_process()
         .await;
     let ana = world.ana();

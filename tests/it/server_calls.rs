@@ -8,7 +8,6 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Instant,
 };
 
 use chat::{
@@ -18,13 +17,14 @@ use chat::{
 };
 use demo::model::{Call, Reply};
 use futures_util::stream;
-use harness::{PATIENCE, User};
+use harness::User;
 use http::Method;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
     fake::{Answer, Fake, Seen, bare, events, tool, with},
+    look::found,
     servers::{build, functions, outcome, turn},
 };
 
@@ -203,18 +203,15 @@ async fn answers_that_are_no_results_end_as_what_they_are() {
 
 /// Waits until Toolgate knows a server's tool.
 async fn wait_tool(user: &User, server: &str, tool: &str) {
-    let until = Instant::now() + PATIENCE;
-    loop {
+    found(async || {
         let servers: Vec<Value> = user.get_json("/api/servers").await;
         let named = |value: &Value, name: &str| value["name"] == name;
-        let found = servers.iter().find(|entry| named(entry, server));
-        let tools = found.and_then(|entry| entry["tools"].as_array());
-        if tools.is_some_and(|tools| tools.iter().any(|entry| named(entry, tool))) {
-            return;
-        }
-        assert!(Instant::now() < until, "{tool} never comes: {servers:?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+        let entry = servers.iter().find(|entry| named(entry, server));
+        let tools = entry.and_then(|entry| entry["tools"].as_array());
+        let known = tools.is_some_and(|tools| tools.iter().any(|entry| named(entry, tool)));
+        known.then_some(()).ok_or(format!("{servers:?}"))
+    })
+    .await;
 }
 
 #[tokio::test]

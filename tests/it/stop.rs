@@ -6,14 +6,16 @@ use chat::{
     outcome::{Outcome, TurnEnd},
     transcript::{CallState, RoundState, Transcript},
 };
-use demo::model::{Delivery, Fault, Frame, Reply};
+use demo::model::{Delivery, Fault, Reply};
 use harness::{JournalCall, Posted, User, World};
-use serde_json::json;
 
 use crate::look::{
     ENDLESS, READ, SALES, WRITE, accepted, answer, assert_numbered, end, eventually, names,
     outcomes, problem, queries, rounds,
 };
+
+/// A pace at which a model never says a word.
+const NEVER: Duration = Duration::from_hours(1);
 
 /// Stops the turn and waits for its end, which is soon.
 async fn stop(user: &User, posted: &Posted) -> Transcript {
@@ -141,28 +143,14 @@ async fn while_a_question_waits() {
     world.finish().await;
 }
 
-/// The model takes longer than Ana's token lives, so that her call waits for a newer one.
+/// Ana's token ends while the model takes its time, so that her call waits for a newer one.
 async fn parked(world: &World, user: &User, elsewhere: &User) -> Posted {
-    let call = json!({
-        "index": 0, "id": "call_late", "type": "function",
-        "function": { "name": READ, "arguments": "{\"query\": \"SELECT 'late'\"}" },
-    });
-    let chunk = |delta, reason| {
-        let choice = json!({ "index": 0, "delta": delta, "finish_reason": reason });
-        let chunk = json!({
-            "id": "x", "object": "chat.completion.chunk", "created": 0, "model": "x",
-            "choices": [choice],
-        });
-        Frame::bytes(format!("data: {chunk}\n\n"))
-    };
-    world.model().queue(Reply::stream([
-        chunk(json!({ "role": "assistant", "content": null }), json!(null)),
-        Frame::Pause(TOKEN_LIFE * 2),
-        chunk(json!({ "tool_calls": [call] }), json!(null)),
-        chunk(json!({}), json!("tool_calls")),
-        Frame::bytes("data: [DONE]\n\n"),
-    ]));
+    world.model().set_delay(NEVER);
+    world.model().queue(queries(READ, &["SELECT 'late'"]));
     let posted = user.ask("Take your time").await;
+    world.model().wait_received(1).await;
+    world.standin().recall_tes(user.sid);
+    world.model().set_delay(Duration::ZERO);
     // Each look brings a token: this one that of another session.
     elsewhere
         .wait_until(&posted.turn, |turn| {
@@ -173,11 +161,9 @@ async fn parked(world: &World, user: &User, elsewhere: &User) -> Posted {
     posted
 }
 
-const TOKEN_LIFE: Duration = Duration::from_millis(700);
-
 #[tokio::test]
 async fn while_a_call_waits_for_a_token() {
-    let world = World::build().token_life(TOKEN_LIFE).start().await;
+    let world = World::start().await;
     let (ana, elsewhere) = (world.ana(), world.ana());
     let posted = parked(&world, &ana, &elsewhere).await;
     // From another session, which brings this turn no token.
@@ -192,7 +178,7 @@ async fn while_a_call_waits_for_a_token() {
 
 #[tokio::test]
 async fn a_call_that_waits_for_a_token_goes_on_with_the_next_one() {
-    let world = World::build().token_life(TOKEN_LIFE).start().await;
+    let world = World::start().await;
     let (ana, elsewhere) = (world.ana(), world.ana());
     let posted = parked(&world, &ana, &elsewhere).await;
     let transcript = ana.wait_end(&posted.turn).await;

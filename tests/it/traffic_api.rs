@@ -1,38 +1,31 @@
 //! Traffic as its owner finds it, over `/api/traffic` and on the pages: what was said in a turn,
 //! without secrets, and nothing of anybody else's.
 
-use std::{collections::BTreeSet, future::ready, time::Instant};
+use std::{collections::BTreeSet, future::ready};
 
 use chat::ids::TurnId;
 use demo::model::{Call, Reply};
-use harness::{PATIENCE, Response, User, World};
+use harness::{Response, User, World};
 use http::{HeaderValue, Method, header};
 use serde_json::{Value, json};
-use tokio::time::{Duration, sleep};
 use uuid::Uuid;
 
 use crate::{
     fake::{Fake, tool},
-    look::SALES,
+    look::{SALES, found},
     v1::{CHAT, asking, turn_of},
 };
 
-/// The pause between two looks at what is recorded.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-
 /// The exchanges of a turn that has ended, as soon as all of them are recorded to their ends.
 pub(crate) async fn exchanges(user: &User, turn: &TurnId) -> Vec<Value> {
-    let until = Instant::now() + PATIENCE;
-    loop {
+    found(async || {
         let body: Value = user.get_json(&format!("/api/traffic/{turn}")).await;
         let all = body["exchanges"].as_array().unwrap();
         let models = all.iter().filter(|it| it["peer"] == "model").count();
-        if models > 0 && all.iter().all(|it| it["end"] != Value::Null) {
-            return all.clone();
-        }
-        assert!(Instant::now() < until, "it is not recorded: {body:#}");
-        sleep(LOOK_EVERY).await;
-    }
+        let whole = models > 0 && all.iter().all(|it| it["end"] != Value::Null);
+        whole.then(|| all.clone()).ok_or(format!("{body:#}"))
+    })
+    .await
 }
 
 async fn page(user: &User, path: &str) -> Response {

@@ -1,17 +1,17 @@
 //! The traffic file: what is in it after real turns, what never is, and what settings and kills do
 //! to it.
 
-use std::{collections::BTreeSet, path::Path, time::Instant};
+use std::{collections::BTreeSet, path::Path};
 
 use demo::model::Reply;
-use harness::{PATIENCE, Posted, User, World};
+use harness::{Posted, User, World};
 use http::{Method, header};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 use tokio::time::{Duration, sleep};
 
 use crate::{
-    look::{SALES, ask_in_vain},
+    look::{SALES, ask_in_vain, found},
     traffic_api::exchanges,
 };
 
@@ -146,17 +146,14 @@ async fn a_kill_leaves_a_sound_file_and_what_was_open_is_interrupted() {
     ana.wait_end(&first.turn).await;
     exchanges(&ana, &first.turn).await;
     let posted = ask_in_vain(&world, &ana, "Hello").await;
-    let until = Instant::now() + PATIENCE;
     let path = format!("/api/traffic/{}", posted.turn);
-    loop {
+    found(async || {
         let body: Value = ana.get_json(&path).await;
         let open = |it: &Value| it["peer"] == "model" && it["end"] == Value::Null;
-        if body["exchanges"].as_array().unwrap().iter().any(open) {
-            break;
-        }
-        assert!(Instant::now() < until, "{body:#}");
-        sleep(Duration::from_millis(20)).await;
-    }
+        let begun = body["exchanges"].as_array().unwrap().iter().any(open);
+        begun.then_some(()).ok_or(format!("{body:#}"))
+    })
+    .await;
     world.toolgate().kill().await;
     let database = Connection::open(world.data().join("toolgate-traffic.db")).unwrap();
     let said: String = database
@@ -204,9 +201,19 @@ async fn what_is_recorded_is_what_the_settings_say() {
         assert_eq!(call[side]["text"], "");
     }
     assert!(call["bytes_in"].as_u64().unwrap() > 0);
-    let model = all.iter().find(|it| it["peer"] == "model").unwrap();
-    let model = whole(&ana, &second, model).await;
-    assert_eq!(model["request"]["kept"], "all");
+    // What it answered is in no request to the model either; that it is asked is.
+    let kept = async |posted: &Posted, all: &[Value]| {
+        let models = all.iter().filter(|it| it["peer"] == "model");
+        let mut kept = Vec::new();
+        for model in models {
+            let model = whole(&ana, posted, model).await;
+            kept.push(["request", "response"].map(|side| model[side]["kept"].clone()));
+        }
+        kept
+    };
+    let (with, without) = (json!("all"), json!("metadata"));
+    let expected = [[with.clone(), with], [without.clone(), without]];
+    assert_eq!(kept(&second, &all).await, expected);
     let gone: Value = ana.get_json(&format!("/api/traffic/{}", first.turn)).await;
     assert_eq!(gone["exchanges"], json!([]));
 
@@ -217,6 +224,7 @@ async fn what_is_recorded_is_what_the_settings_say() {
     let third = ask(&ana).await;
     let all = exchanges(&ana, &third.turn).await;
     assert!(all.iter().all(|it| it["server"] != "Database"), "{all:#?}");
+    assert_eq!(kept(&third, &all).await, expected);
     world.finish().await;
 }
 
@@ -268,15 +276,12 @@ async fn what_was_recorded_before_it_was_switched_off_is_kept_no_longer_than_it_
     sleep(Duration::from_secs(1)).await;
     world.toolgate().start().await;
     let path = format!("/api/traffic/{}", posted.turn);
-    let until = Instant::now() + PATIENCE;
-    loop {
+    found(async || {
         let body: Value = ana.get_json(&path).await;
-        if body["exchanges"] == json!([]) {
-            break;
-        }
-        assert!(Instant::now() < until, "{body:#}");
-        sleep(Duration::from_millis(50)).await;
-    }
+        let gone = body["exchanges"] == json!([]);
+        gone.then_some(()).ok_or(format!("{body:#}"))
+    })
+    .await;
     let again = ana.ask(SALES).await;
     ana.wait_end(&again.turn).await;
     let path = format!("/api/traffic/{}", again.turn);

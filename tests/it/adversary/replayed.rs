@@ -114,7 +114,7 @@ async fn anas_assertion_with_bens_token_gives_her_call_his_rights_until_she_is_b
     scene.go_on();
     // Nobody looks, for that would bring a token of hers.
     let fake = &scene.fake;
-    crate::fake::wait_for("the call", || fake.calls().len() == 1).await;
+    crate::look::eventually("the call", || fake.calls().len() == 1).await;
     // The worst: it ran as him who sent the token, with what is his and none of hers.
     assert_eq!(scene.sids(), [ben.sid.to_string()]);
     assert_eq!(end(&ana.wait_end(&posted.turn).await), TurnEnd::Answered);
@@ -205,7 +205,7 @@ async fn what_is_no_token_takes_hers_from_nobody() {
         .expect(200);
     scene.go_on();
     let fake = &scene.fake;
-    crate::fake::wait_for("the call", || fake.calls().len() == 1).await;
+    crate::look::eventually("the call", || fake.calls().len() == 1).await;
     assert_eq!(scene.sids(), [ana.sid.to_string()]);
     let transcript = ana.wait_end(&posted.turn).await;
     assert_eq!(outcomes(&transcript), [Outcome::Ok]);

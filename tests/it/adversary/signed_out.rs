@@ -19,8 +19,8 @@ use serde_json::json;
 
 use super::Program;
 use crate::{
-    fake::{Fake, tool, wait_for},
-    look::{end, outcomes},
+    fake::{Fake, tool},
+    look::{end, eventually, outcomes},
     servers::build,
     v1::{CHAT, asking, newest_turn},
 };
@@ -101,6 +101,7 @@ async fn what_a_session_started_waits_when_it_ends_and_the_others_go_on() {
     laptop.get("/api/session").await.expect(401);
     phone.log(&of_laptop.turn).await;
     let events = phone.events(&of_laptop.turn, 0).await;
+    // None of it takes any time: to see that nothing comes of it.
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(parked(&phone.turn(&of_laptop.turn).await));
     assert_eq!(sids(&fake, "laptop"), Vec::<String>::new());
@@ -154,7 +155,7 @@ async fn a_program_that_is_signed_out_borrows_nobodys_session() {
         for user in [&laptop, &ben] {
             user.post("/api/servers", &json!({})).await.expect(200);
         }
-        wait_for("the others' tokens reach the server", || seen() > before).await;
+        eventually("the others' tokens reach the server", || seen() > before).await;
         turn
     };
     let (response, turn) = tokio::join!(ask, signed_out);

@@ -143,6 +143,7 @@ impl Hers {
         let until = Instant::now() + PATIENCE;
         let mut last = self.look(world).await;
         loop {
+            // More than twice as long as text waits before it is written.
             tokio::time::sleep(Duration::from_millis(600)).await;
             let now = self.look(world).await;
             if now == last {

@@ -18,8 +18,7 @@ use super::{
     CHAT, Chunks, asking, content, events, openai_error, refusal, stopped_by, streamed, turn_of,
 };
 use crate::{
-    fake::wait_for,
-    look::{READ, WRITE, end, last_request, outcomes, queries, results},
+    look::{READ, WRITE, end, eventually, last_request, outcomes, queries, results},
     server_calls::with_sessions,
 };
 
@@ -316,7 +315,7 @@ async fn each_turn_has_its_own_mcp_session_which_ends_with_it() {
         ana.post(CHAT, &asking("Work")).await.expect(200);
         let told = results(&last_request(world.model()));
         assert_eq!(told, [session]);
-        wait_for("the session is ended", || {
+        eventually("the session is ended", || {
             fake.seen().iter().any(|seen| {
                 seen.method() == "DELETE" && seen.header("mcp-session-id") == Some(session)
             })
