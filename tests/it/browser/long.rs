@@ -205,7 +205,7 @@ async fn two_thousand_messages_are_read_as_smoothly_as_two() {
         frames[frames.len() - 1],
     );
     // Far more than a frame takes on a busy machine, far less than a page that stands still.
-    assert!(p95 < 250.0, "a frame takes {p95} ms");
+    assert!(p95 < 1500.0, "a frame takes {p95} ms");
 
     // A question at the end of all this is answered as ever.
     tab.click("button", "Scroll down to the answer").await;
