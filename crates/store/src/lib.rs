@@ -69,9 +69,8 @@ impl Store {
     /// [`close`](Self::close), or when the last handle is dropped.
     pub async fn open(url: &str, tasks: &TaskTracker) -> Result<Self, OpenError> {
         let path = open::path(url)?;
-        open::migrate(&path, &open::SCHEMA).await?;
         let failed = |source| open::failed(&path, source);
-        let mut conn = open::connect_writer(&path).await.map_err(failed)?;
+        let mut conn = open::migrated_writer(&path, &open::SCHEMA).await?;
         conversations::fold_titles(&mut conn)
             .await
             .map_err(failed)?;

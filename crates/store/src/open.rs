@@ -9,10 +9,7 @@ use std::{
 use sqlx::{
     AssertSqlSafe, Connection, SqliteConnection, SqlitePool,
     error::DatabaseError,
-    sqlite::{
-        SqliteAutoVacuum, SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions,
-        SqliteSynchronous,
-    },
+    sqlite::{SqliteAutoVacuum, SqliteConnectOptions, SqlitePoolOptions, SqliteSynchronous},
 };
 
 /// What is kept in a file.
@@ -100,39 +97,73 @@ pub(crate) fn path(url: &str) -> Result<PathBuf, OpenError> {
 
 /// Creates the database if there is none, and brings its schema up to date.
 pub(crate) async fn migrate(path: &Path, schema: &Schema) -> Result<(), OpenError> {
-    create_private(path);
+    let conn = migrated(path, schema).await?;
+    conn.close().await.map_err(|source| failed(path, source))
+}
+
+/// A connection to the database, which is made if there is none, and whose schema is brought up to
+/// date.
+async fn migrated(path: &Path, schema: &Schema) -> Result<SqliteConnection, OpenError> {
+    // In a new file nobody has anything yet. It is brought to the disk once, when it is switched to
+    // WAL mode, and not several times before.
+    let synchronous = if create_private(path) {
+        SqliteSynchronous::Off
+    } else {
+        SqliteSynchronous::Full
+    };
     // Not yet in WAL mode, which stays in the file: one that is not ours is left as it is. Foreign
     // keys cannot be switched within a transaction, and a step may make a table anew.
     let options = options(path)
         .create_if_missing(true)
+        .synchronous(synchronous)
         .foreign_keys(false)
         .auto_vacuum(schema.vacuum);
     let mut conn = SqliteConnection::connect_with(&options)
         .await
         .map_err(|source| failed(path, source))?;
-    let applied = apply(path, schema, &mut conn).await;
-    conn.close().await.map_err(|source| failed(path, source))?;
-    applied
+    match apply(path, schema, &mut conn).await {
+        Ok(()) => Ok(conn),
+        Err(error) => {
+            // What it was opened for has failed already.
+            conn.close().await.ok();
+            Err(error)
+        }
+    }
 }
 
 /// A new file is its owner's only: it holds the conversations of everybody. What SQLite puts beside
-/// it takes its mode. Where it cannot be made, SQLite says why.
-fn create_private(path: &Path) {
+/// it takes its mode. Where it cannot be made, SQLite says why. Whether it was made.
+fn create_private(path: &Path) -> bool {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).ok();
+    options.open(path).is_ok()
 }
 
-/// The one connection that writes. A commit is on disk before it is answered (`FULL`; `NORMAL`
-/// would do that only at a checkpoint): a call whose `call.started` was lost with the power would be
-/// started a second time.
+/// How the one connection writes. A commit is on disk before it is answered (`FULL`; `NORMAL` would
+/// do that only at a checkpoint): a call whose `call.started` was lost with the power would be
+/// started a second time. Set before the mode, so that a new file is on disk with it.
+const WRITING: &str =
+    "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA journal_mode = WAL";
+
+/// The one connection that writes to a database whose schema is up to date.
 pub(crate) async fn connect_writer(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
-    let options = options(path)
-        .journal_mode(SqliteJournalMode::Wal)
-        .synchronous(SqliteSynchronous::Full);
-    SqliteConnection::connect_with(&options).await
+    let mut conn = SqliteConnection::connect_with(&options(path)).await?;
+    sqlx::raw_sql(WRITING).execute(&mut conn).await?;
+    Ok(conn)
+}
+
+/// The one connection that writes, once the schema is up to date. The same one goes on: another
+/// would cost the start several syncs of the disk.
+pub(crate) async fn migrated_writer(
+    path: &Path,
+    schema: &Schema,
+) -> Result<SqliteConnection, OpenError> {
+    let mut conn = migrated(path, schema).await?;
+    let executed = sqlx::raw_sql(WRITING).execute(&mut conn).await;
+    executed.map_err(|source| failed(path, source))?;
+    Ok(conn)
 }
 
 /// The connections that read.
