@@ -1,9 +1,9 @@
 //! The client of model endpoints (`OpenAI` chat completions, streamed).
 //!
-//! async-openai is the pipe: it makes the request and splits the answer into events. Below it,
-//! `service` sends through [`crate::http`], checks what comes back and meters it; above it, `delta`
-//! reads each event whatever its shape, and `assembler` puts the answer together. Every oddity of
-//! an endpoint is dealt with here, and nowhere else.
+//! async-openai makes the request. Below it, `service` sends through [`crate::http`] and checks what
+//! comes back; `events` reads the answer event by event, `delta` reads each event whatever its
+//! shape, and `assembler` puts the answer together. Every oddity of an endpoint is dealt with here,
+//! and nowhere else.
 
 mod round;
 
@@ -15,7 +15,7 @@ mod slots;
 mod chunk;
 mod delta;
 
-mod link;
+mod events;
 mod service;
 mod shaper;
 

@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 use super::{
     chunk::Chunk,
     delta::{self, Arguments, Delta, Event, Scope},
+    events::BodyEnd,
     fault::Fault,
-    link::BodyEnd,
     shaper::Unreadable,
     slots::Slots,
     words::{Words, clean},

@@ -2,7 +2,7 @@
 //! otherwise whole, so that no shape can fail.
 
 use serde::{Deserialize, Deserializer, de::Error};
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 /// One event of an answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,19 +31,17 @@ pub(super) struct Piece {
     refusal: (),
 }
 
-impl<'de> Deserialize<'de> for Chunk {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&RawValue>::deserialize(deserializer)?.get();
+impl Chunk {
+    /// Reads an event; none if it is no JSON.
+    pub(super) fn of(event: &str) -> Option<Self> {
         if let Ok(TextChunk {
             choices: [TextChoice { delta, .. }],
             ..
-        }) = serde_json::from_str(text)
+        }) = serde_json::from_str(event)
         {
-            return Ok(Self::Piece(delta));
+            return Some(Self::Piece(delta));
         }
-        serde_json::from_str(text)
-            .map(Self::Other)
-            .map_err(D::Error::custom)
+        serde_json::from_str(event).ok().map(Self::Other)
     }
 }
 
@@ -102,7 +100,7 @@ mod tests {
     use super::*;
 
     fn is_piece(text: &str) -> bool {
-        matches!(serde_json::from_str(text).unwrap(), Chunk::Piece(_))
+        matches!(Chunk::of(text).unwrap(), Chunk::Piece(_))
     }
 
     #[test]
@@ -136,6 +134,6 @@ mod tests {
         ] {
             assert!(!is_piece(text), "{text}");
         }
-        assert!(serde_json::from_str::<Chunk>("{").is_err());
+        assert!(Chunk::of("{").is_none());
     }
 }

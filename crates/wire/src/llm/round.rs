@@ -2,18 +2,18 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use async_openai::{error::OpenAIError, types::stream::StreamResponse};
-use futures_util::{FutureExt, StreamExt, future::BoxFuture};
+use async_openai::error::OpenAIError;
+use futures_util::{FutureExt, future::BoxFuture};
 use tokio::time::{Instant, timeout_at};
 
 use super::{
     Inner, Piece, RoundEvent,
     assembler::{Added, Answer, Assembler},
     chunk::Chunk,
+    events::{BodyEnd, Events},
     fault::Fault,
-    link::{BodyEnd, Link},
     request::{Body, Reasoning, Request, UsageWanted},
-    service::{Failed, service},
+    service::{self, Failed},
 };
 use crate::tap::Context;
 
@@ -21,7 +21,7 @@ use crate::tap::Context;
 /// usage follows.
 const AFTER_FINISH: Duration = Duration::from_secs(5);
 
-/// Chunks that are taken at once when they are there already: together they make one event.
+/// Frames that are taken at once when they are there already: together they make one event.
 const TOGETHER: usize = 64;
 
 /// A running model request. Dropping it aborts the request.
@@ -47,12 +47,22 @@ struct Adapted {
 }
 
 enum Stage {
-    Opening(BoxFuture<'static, Opened>, Arc<Link>),
-    Reading(StreamResponse<Chunk>, Arc<Link>),
+    Opening(BoxFuture<'static, Opened>),
+    Reading(Events),
     Over,
 }
 
-type Opened = Result<StreamResponse<Chunk>, OpenAIError>;
+type Opened = Result<Events, OpenAIError>;
+
+/// What was read at once.
+#[derive(Debug, Default)]
+struct Heard {
+    added: Added,
+    /// Events, whatever they say.
+    events: usize,
+    /// After it nothing counts.
+    fault: Option<Fault>,
+}
 
 impl Round {
     pub(super) fn start(
@@ -96,53 +106,42 @@ impl Round {
     /// Waits for one thing to happen.
     async fn advance(&mut self) {
         let (deadline, limit) = self.deadline();
-        match &mut self.stage {
-            Stage::Opening(opening, link) => match timeout_at(deadline, opening).await {
-                Ok(Ok(stream)) => self.stage = Stage::Reading(stream, Arc::clone(link)),
-                Ok(Err(error)) => self.refused(fault_of(error)),
-                Err(_) => self.fail(Fault::Silent(limit)),
-            },
-            Stage::Reading(stream, _) => match timeout_at(deadline, stream.next()).await {
-                Ok(item) => self.take_ready(item),
-                Err(_) if self.assembler.is_finished() => self.end(BodyEnd::Silent),
-                Err(_) => self.fail(Fault::Silent(limit)),
-            },
-            Stage::Over => std::future::pending().await,
-        }
-    }
-
-    /// Takes an item, and those behind it that are there already.
-    fn take_ready(&mut self, first: Option<Result<Chunk, OpenAIError>>) {
-        self.deadline = None;
-        let mut added = Added::default();
-        let mut ready = Some(first);
-        let mut room = TOGETHER;
-        while let Some(item) = ready
-            && let Stage::Reading(stream, link) = &mut self.stage
-        {
-            let Some(item) = item else {
-                // Without a word its reader was dropped by async-openai: it panicked.
-                let cut = || BodyEnd::Cut("the reader failed".to_owned());
-                let end = link.body_end().unwrap_or_else(cut);
-                self.show(added);
-                return self.end(end);
-            };
-            link.settle();
-            match take(&mut self.assembler, item) {
-                Ok(more) => added = added.and(more),
-                Err(fault) => {
-                    self.show(added);
-                    return self.fail(fault);
-                }
+        let (end, heard) = match &mut self.stage {
+            Stage::Opening(opening) => {
+                return match timeout_at(deadline, opening).await {
+                    Ok(Ok(events)) => self.stage = Stage::Reading(events),
+                    Ok(Err(error)) => self.refused(fault_of(error)),
+                    Err(_) => self.fail(Fault::Silent(limit)),
+                };
             }
-            room -= 1;
-            ready = if room > 0 {
-                stream.next().now_or_never()
-            } else {
-                None
-            };
+            Stage::Reading(events) => {
+                let mut heard = Heard::default();
+                let mut take = |event: &str| heard.take(&mut self.assembler, event);
+                let Ok(mut end) = timeout_at(deadline, events.read(&mut take)).await else {
+                    return if self.assembler.is_finished() {
+                        self.end(BodyEnd::Silent);
+                    } else {
+                        self.fail(Fault::Silent(limit));
+                    };
+                };
+                for _ in 1..TOGETHER {
+                    let ready = end.is_none().then(|| events.read(&mut take).now_or_never());
+                    let Some(Some(next)) = ready else { break };
+                    end = next;
+                }
+                (end, heard)
+            }
+            Stage::Over => return std::future::pending().await,
+        };
+        self.show(heard.added);
+        if heard.events > 0 {
+            self.deadline = None;
         }
-        self.show(added);
+        if let Some(fault) = heard.fault {
+            self.fail(fault);
+        } else if let Some(end) = end {
+            self.end(end);
+        }
     }
 
     fn show(&mut self, added: Added) {
@@ -218,12 +217,9 @@ impl Round {
             (Err(fault), _) => return self.fail(fault),
             (_, Err(error)) => return self.fail(Fault::NoRequest(error.to_string())),
         };
-        let link = Link::new();
         let http = self.inner.http.clone();
-        let client =
-            client.with_http_service(service(http, self.context.clone(), Arc::clone(&link)));
-        let opening = async move { client.chat().create_stream_byot(&body).await };
-        self.stage = Stage::Opening(opening.boxed(), link);
+        let opening = service::open(client, http, self.context.clone(), body);
+        self.stage = Stage::Opening(opening.boxed());
     }
 
     /// When to give up, and after how long. Until the model says something the first limit counts,
@@ -243,15 +239,18 @@ impl Round {
     }
 }
 
-/// Adds an item of the stream to the answer.
-fn take(assembler: &mut Assembler, item: Result<Chunk, OpenAIError>) -> Result<Added, Fault> {
-    match item {
-        Ok(chunk) => assembler.take(chunk),
-        Err(OpenAIError::JSONDeserialize(_, text)) => {
-            assembler.take_broken(&text);
-            Ok(Added::default())
+impl Heard {
+    /// Adds an event to the answer.
+    fn take(&mut self, assembler: &mut Assembler, event: &str) {
+        if self.fault.is_some() {
+            return;
         }
-        Err(error) => Err(fault_of(error)),
+        self.events += 1;
+        match Chunk::of(event).map(|chunk| assembler.take(chunk)) {
+            Some(Ok(more)) => self.added = self.added.and(more),
+            Some(Err(fault)) => self.fault = Some(fault),
+            None => assembler.take_broken(event),
+        }
     }
 }
 

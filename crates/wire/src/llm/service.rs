@@ -1,18 +1,22 @@
-//! Sends async-openai's requests through `wire::http`, and hands it only answers that it can read.
+//! Sends async-openai's requests through `wire::http`, and takes the answers that can be read.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
-use async_openai::{error::OpenAIError, middleware::HttpRequestFactory};
+use async_openai::{
+    Client, config::Config, error::OpenAIError, middleware::HttpRequestFactory,
+    types::stream::StreamResponse,
+};
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt, future::BoxFuture};
+use futures_util::StreamExt;
 use http::HeaderMap;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
-use super::{
-    fault::Fault,
-    link::{Link, metered},
-    words::Words,
-};
+use super::{events::Events, fault::Fault, words::Words};
 use crate::{http::Http, tap::Context};
 
 /// Bytes of an error's body that are read.
@@ -26,31 +30,36 @@ const ERROR_BODY_TIME: Duration = Duration::from_secs(5);
 #[error("the model request failed")]
 pub(super) struct Failed(pub(super) Fault);
 
-/// The service that async-openai sends with, for one round.
-pub(super) fn service(
+/// Sends a request as async-openai makes it; `body` is its JSON.
+///
+/// The body of the answer does not go through async-openai, whose reader is a task of its own that
+/// reads ahead without limit: it is handed an empty one, and the round reads.
+pub(super) async fn open(
+    client: Client<Arc<dyn Config>>,
     http: Http,
     context: Context,
-    link: Arc<Link>,
-) -> impl tower::Service<
-    HttpRequestFactory,
-    Response = reqwest::Response,
-    Error = OpenAIError,
-    Future = BoxFuture<'static, Result<reqwest::Response, OpenAIError>>,
-> + Clone
-+ Send
-+ Sync
-+ 'static {
-    tower::service_fn(move |factory: HttpRequestFactory| {
-        let (http, context, link) = (http.clone(), context.clone(), Arc::clone(&link));
-        let answered = async move {
-            let request = factory.build().await?;
-            let answer = answer(&http, request, context).await;
+    body: Box<RawValue>,
+) -> Result<Events, OpenAIError> {
+    let answered = Arc::new(Mutex::new(None));
+    let slot = Arc::clone(&answered);
+    let client = client.with_http_service(tower::service_fn(move |made: HttpRequestFactory| {
+        let (http, context, slot) = (http.clone(), context.clone(), Arc::clone(&slot));
+        async move {
+            let answer = answer(&http, made.build().await?, context).await;
             let answer = answer.map_err(|fault| OpenAIError::Boxed(Failed(fault).into()))?;
-            let body = reqwest::Body::wrap_stream(metered(answer.bytes_stream(), link));
-            Ok(reqwest::Response::from(http::Response::new(body)))
-        };
-        Box::pin(answered) as BoxFuture<'static, _>
-    })
+            let events = Events::new(answer.bytes_stream());
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(events);
+            Ok::<_, OpenAIError>(reqwest::Response::from(http::Response::new("")))
+        }
+    }));
+    let chat = client.chat();
+    let _empty: StreamResponse<IgnoredAny> = chat.create_stream_byot(&body).await?;
+    let events = answered
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .take();
+    let unasked = || Failed(Fault::NoRequest("it was not sent".to_owned()));
+    events.ok_or_else(|| OpenAIError::Boxed(unasked().into()))
 }
 
 /// Sends a request; an answer has a status of success.

@@ -1,11 +1,11 @@
 //! Turns whatever bytes an endpoint answers into events that cannot hurt what reads them.
 //!
 //! In: server-sent events as endpoints write them (WHATWG HTML, section 9.2, and its violations),
-//! or one JSON document, or a web page. Out: one block `data: …`, blank line, for each event that
-//! may be a chunk: valid UTF-8, one line, of bounded size, no byte order mark, no comment, no
-//! keep-alive, the last one whole even when its blank line never came.
+//! or one JSON document, or a web page. Out: the data of each event that may be a chunk: valid
+//! UTF-8, one line, of bounded size, no byte order mark, no comment, no keep-alive, the last one
+//! whole even when its blank line never came.
 
-use bytes::Bytes;
+use memchr::memchr2;
 use serde_json::{Value, json};
 
 /// Bytes of one event: a whole answer in one event (an endpoint that does not stream) fits.
@@ -60,18 +60,18 @@ enum Form {
 }
 
 impl Shaper {
-    /// Takes the next bytes, appends the events that they complete to `events`.
+    /// Takes the next bytes, hands the events that they complete to `take`.
     pub(super) fn push(
         &mut self,
         bytes: &[u8],
-        events: &mut impl Extend<Bytes>,
+        take: &mut impl FnMut(&str),
     ) -> Result<(), Unreadable> {
         self.received = self.received.saturating_add(bytes.len());
         if self.received > BODY_BYTES {
             return Err(Unreadable::BodyTooLarge);
         }
         match self.form {
-            Form::Events => self.push_lines(bytes, events),
+            Form::Events => self.push_lines(bytes, take),
             Form::Undecided => {
                 self.open.extend_from_slice(bytes);
                 if !self.decide() {
@@ -79,7 +79,7 @@ impl Shaper {
                 }
                 let start = std::mem::take(&mut self.open);
                 self.received -= start.len();
-                self.push(&start, events)
+                self.push(&start, take)
             }
             Form::Done => Ok(()),
             Form::Document => {
@@ -102,19 +102,25 @@ impl Shaper {
         self.form == Form::Done
     }
 
-    /// Takes the end of the body, appends the last event to `events`. A document that is at its
+    /// Takes the end of the body, hands the last event to `take`. A document that is at its
     /// end counts as done.
-    pub(super) fn finish(&mut self, events: &mut impl Extend<Bytes>) -> Result<(), Unreadable> {
+    pub(super) fn finish(&mut self, take: &mut impl FnMut(&str)) -> Result<(), Unreadable> {
         match self.form {
             Form::Undecided | Form::Done => Ok(()),
             Form::Events => {
-                self.end_line(events);
-                self.end_event(events);
+                self.end_line(take);
+                self.end_event(take);
                 Ok(())
             }
             Form::Document => {
                 self.data = std::mem::take(&mut self.open);
-                self.end_event(events);
+                // White space, or within a text, where JSON allows none.
+                for byte in &mut self.data {
+                    if matches!(byte, b'\n' | b'\r') {
+                        *byte = b' ';
+                    }
+                }
+                self.end_event(take);
                 self.form = Form::Done;
                 Ok(())
             }
@@ -144,7 +150,7 @@ impl Shaper {
     fn push_lines(
         &mut self,
         mut bytes: &[u8],
-        events: &mut impl Extend<Bytes>,
+        take: &mut impl FnMut(&str),
     ) -> Result<(), Unreadable> {
         while self.form == Form::Events {
             if std::mem::take(&mut self.after_return)
@@ -152,7 +158,7 @@ impl Shaper {
             {
                 bytes = rest;
             }
-            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
+            let end = memchr2(b'\n', b'\r', bytes);
             let (line, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
             self.open.extend_from_slice(line);
             self.bounded()?;
@@ -160,7 +166,7 @@ impl Shaper {
                 break;
             };
             self.after_return = *end == b'\r';
-            self.end_line(events);
+            self.end_line(take);
             bytes = rest;
             if bytes.is_empty() {
                 break;
@@ -169,10 +175,10 @@ impl Shaper {
         Ok(())
     }
 
-    fn end_line(&mut self, events: &mut impl Extend<Bytes>) {
+    fn end_line(&mut self, take: &mut impl FnMut(&str)) {
         let line = std::mem::take(&mut self.open);
         if line.is_empty() {
-            self.end_event(events);
+            self.end_event(take);
         } else if let Some(value) = line.strip_prefix(b"data:") {
             self.add_data(value);
         } else if line.starts_with(b"{") {
@@ -194,16 +200,16 @@ impl Shaper {
             .extend_from_slice(value.strip_prefix(b" ").unwrap_or(value));
     }
 
-    fn end_event(&mut self, events: &mut impl Extend<Bytes>) {
+    fn end_event(&mut self, take: &mut impl FnMut(&str)) {
         let names_error = std::mem::take(&mut self.names_error);
         let data = String::from_utf8_lossy(&self.data);
         let data = data.trim();
         if data == "[DONE]" {
             self.form = Form::Done;
         } else if names_error && !data.is_empty() {
-            events.extend([block(&as_error(data))]);
+            take(&as_error(data));
         } else if data.starts_with(['{', '[']) {
-            events.extend([block(data)]);
+            take(data);
         }
         self.data.clear();
     }
@@ -218,21 +224,6 @@ impl Shaper {
     fn page(&self) -> Unreadable {
         Unreadable::Page(String::from_utf8_lossy(&self.open).into_owned())
     }
-}
-
-fn block(data: &str) -> Bytes {
-    let mut block = Vec::with_capacity(data.len() + 8);
-    block.extend_from_slice(b"data: ");
-    // Only a document can hold line breaks here, where they are white space.
-    block.extend(data.bytes().map(|byte| {
-        if matches!(byte, b'\n' | b'\r') {
-            b' '
-        } else {
-            byte
-        }
-    }));
-    block.extend_from_slice(b"\n\n");
-    Bytes::from(block)
 }
 
 /// The data of an `event: error` as the one shape of error that the reader of chunks knows.
@@ -251,30 +242,21 @@ mod tests {
 
     fn shape(bytes: &[u8], piece: usize) -> (Vec<String>, bool, Result<(), Unreadable>) {
         let mut shaper = Shaper::default();
-        let mut events: Vec<Bytes> = Vec::new();
+        let mut events = Vec::new();
+        let mut take = |event: &str| {
+            assert!(!event.contains(['\n', '\r']), "one line");
+            events.push(event.to_owned());
+        };
         let mut end = Ok(());
         for piece in bytes.chunks(piece) {
-            end = shaper.push(piece, &mut events);
+            end = shaper.push(piece, &mut take);
             if end.is_err() {
                 break;
             }
         }
         if end.is_ok() {
-            end = shaper.finish(&mut events);
+            end = shaper.finish(&mut take);
         }
-        let events = events
-            .iter()
-            .map(|event| std::str::from_utf8(event).unwrap())
-            .map(|event| {
-                let data = event
-                    .strip_prefix("data: ")
-                    .unwrap()
-                    .strip_suffix("\n\n")
-                    .unwrap();
-                assert!(!data.contains(['\n', '\r']), "one line");
-                data.to_owned()
-            })
-            .collect();
         (events, shaper.is_done(), end)
     }
 
@@ -439,9 +421,9 @@ mod tests {
             received: BODY_BYTES - 4,
             ..Shaper::default()
         };
-        assert_eq!(shaper.push(b": x\n", &mut Vec::new()), Ok(()));
+        assert_eq!(shaper.push(b": x\n", &mut |_: &str| {}), Ok(()));
         assert_eq!(
-            shaper.push(b"\n", &mut Vec::new()),
+            shaper.push(b"\n", &mut |_: &str| {}),
             Err(Unreadable::BodyTooLarge)
         );
     }

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use chat::{failure::Retry, limits::JSON_DEPTH};
 use serde_json::json;
 
@@ -12,15 +11,16 @@ use crate::llm::{Endpoint, address::Address, shaper::Shaper};
 /// The answer that `bytes` make, cut into pieces of `piece` bytes on their way.
 fn assemble(bytes: &[u8], piece: usize) -> Result<Answer, Fault> {
     let mut shaper = Shaper::default();
-    let mut events: Vec<Bytes> = Vec::new();
+    let mut events: Vec<String> = Vec::new();
+    let mut take = |event: &str| events.push(event.to_owned());
     let mut read = Ok(());
     for piece in bytes.chunks(piece) {
-        read = shaper.push(piece, &mut events);
+        read = shaper.push(piece, &mut take);
         if read.is_err() || shaper.is_done() {
             break;
         }
     }
-    let body = match read.and_then(|()| shaper.finish(&mut events)) {
+    let body = match read.and_then(|()| shaper.finish(&mut take)) {
         Ok(()) if shaper.is_done() => BodyEnd::Done,
         Ok(()) => BodyEnd::Silent,
         Err(unreadable) => BodyEnd::Unreadable(unreadable),
@@ -28,10 +28,8 @@ fn assemble(bytes: &[u8], piece: usize) -> Result<Answer, Fault> {
     let mut assembler = Assembler::default();
     let (mut text, mut reasoning) = (String::new(), String::new());
     for event in events {
-        let event = std::str::from_utf8(&event).unwrap();
-        let data = event.strip_prefix("data: ").unwrap().trim_end();
-        match serde_json::from_str(data) {
-            Ok(chunk) => {
+        match Chunk::of(&event) {
+            Some(chunk) => {
                 let added = assembler.take(chunk)?;
                 for (copy, whole, offset) in [
                     (&mut text, &assembler.text, added.text),
@@ -43,7 +41,7 @@ fn assemble(bytes: &[u8], piece: usize) -> Result<Answer, Fault> {
                     }
                 }
             }
-            Err(_) => assembler.take_broken(data),
+            None => assembler.take_broken(&event),
         }
     }
     let answer = assembler.end(body, "turn 1")?;
@@ -304,7 +302,7 @@ fn answers_are_bounded() {
         r#"{{"choices":[{{"delta":{{"content":"{}"}}}}]}}"#,
         "x".repeat(1 << 20)
     );
-    let chunk: Chunk = serde_json::from_str(&piece).unwrap();
+    let chunk = Chunk::of(&piece).unwrap();
     let mut assembler = Assembler::default();
     let taken = (0..100)
         .take_while(|_| assembler.take(chunk.clone()).is_ok())
