@@ -6,7 +6,7 @@ import { choices } from './choices.js';
 import { colours } from './code.js';
 import { composer } from './composer.js';
 import { drawer } from './drawer.js';
-import { earlier, elsewhere } from './history.js';
+import { earlier, elsewhere, isCut, later } from './history.js';
 import { keys } from './keys.js';
 import { leave } from './leave.js';
 import { list } from './list.js';
@@ -32,6 +32,10 @@ const place = {
 elsewhere(place);
 const scroll = follower();
 const before = earlier(place);
+const after = later((position) => {
+  place.after = position;
+  stream.open();
+});
 const code = colours();
 const announce = announceChanges();
 const accounts = servers();
@@ -58,9 +62,18 @@ const box = composer({
     url.searchParams.delete('turn');
     url.hash = '';
     history.replaceState(null, '', url);
+    after.leave();
     stream.open();
   },
-  sent: scroll.toEnd,
+  sent() {
+    // From the middle of a branch it goes to the end of it.
+    if (isCut()) {
+      place.after = '';
+      after.leave();
+      stream.open();
+    }
+    scroll.toEnd();
+  },
 });
 
 const stream = connect(place, (patch, reset) => {
@@ -78,6 +91,7 @@ const stream = connect(place, (patch, reset) => {
   actions.look();
   code.look();
   if (patch.target === 'earlier') before.look();
+  if (patch.target === 'later') after.look();
   if (patch.target.startsWith('t')) scroll.came(follows);
   else if (follows) scroll.toEnd();
 }, box.isBack);
@@ -98,6 +112,7 @@ code.look();
 if (before.target()) scroll.to(before.target());
 else scroll.toEnd();
 before.look();
+after.look();
 
 // The title of a conversation that has just begun comes with the list.
 function showTitle() {

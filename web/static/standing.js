@@ -31,7 +31,8 @@ export function lastEnd() {
   return document.querySelector('.turn:last-child .foot')?.dataset.standing ?? 'none';
 }
 
-// The last turn that is shown.
+// The last turn of the branch that is shown.
 export function lastTurn() {
-  return document.querySelector('.turn:last-child')?.dataset.turn;
+  const shown = document.querySelector('.turn:last-child')?.dataset.turn;
+  return document.getElementById('later')?.dataset.last ?? shown;
 }

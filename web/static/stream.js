@@ -2,6 +2,7 @@
 // by itself; when it gives up, this asks whether the session still lives.
 
 import { sessionLives } from './api.js';
+import { isCut } from './history.js';
 
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
@@ -23,6 +24,7 @@ export function connect(place, patched, works) {
     const query = new URLSearchParams();
     if (place.conversation) query.set('conversation', place.conversation);
     if (place.through) query.set('turn', place.through);
+    if (isCut()) query.set('cut', '');
     if (place.search) query.set('search', place.search);
     if (place.older) query.set('older', place.older);
     if (last || place.after) query.set('after', last || place.after);

@@ -247,6 +247,39 @@ async fn what_came_before_can_be_read_without_scripts_and_linked() {
         .await;
     with.wait_true(&format!("{top} > 0 && {top} < 200")).await;
     with.assert_accessible("long ago").await;
+
+    // What is around it is shown, and the rest is a link away.
+    tab.go(&format!("/c/{conversation}?turn={turn}")).await;
+    tab.wait_true(&shows(927, 956)).await;
+    tab.click("link", "Later messages").await;
+    tab.wait_true(&shows(957, 986)).await;
+
+    // With scripts it comes when its reader comes near, up to what happens now.
+    let further = "(() => {
+      const scroller = document.getElementById('scroller');
+      scroller.scrollTop = scroller.scrollHeight;
+      return document.querySelector('#later[data-last]') === null;
+    })()";
+    with.wait_true(further).await;
+    let numbers = "[...document.querySelectorAll('.message')].map((each) =>
+                   Number(each.textContent.replace('Question number ', '')))";
+    let numbers: Vec<usize> = serde_json::from_value(with.eval(numbers).await).unwrap();
+    let expected: Vec<_> = (numbers[0]..=TURNS).collect();
+    assert_eq!(numbers, expected, "in order, each once");
+
+    // What is asked in the middle of it follows its end.
+    let middle = ana.open(&format!("/c/{conversation}?turn={turn}")).await;
+    middle.wait_true(&format!("{top} > 0 && {top} < 200")).await;
+    world.model().queue(Reply::text("The last answer."));
+    middle.ask("And now?").await;
+    for page in [&middle, &with] {
+        page.wait_text("The last answer.").await;
+        page.wait_end().await;
+        let last = "[...document.querySelectorAll('.message')].slice(-2)
+                    .map((each) => each.textContent).join()";
+        let expected = format!("Question number {TURNS},And now?");
+        assert_eq!(page.eval(last).await, expected);
+    }
     ana.leave().await;
     world.finish().await;
 }

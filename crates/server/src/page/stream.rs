@@ -65,6 +65,8 @@ pub(crate) struct Shown {
     /// The last event that the page has.
     #[serde(default)]
     after: String,
+    /// The page leaves out the newer turns of the branch: it is sent none of them.
+    cut: Option<String>,
 }
 
 /// The handler; see the module.
@@ -132,6 +134,8 @@ struct Reader {
     conversation: Option<ConversationId>,
     /// The branch of it that goes through this turn; none for the newest.
     through: Option<TurnId>,
+    /// The page leaves out its newer turns.
+    is_cut: bool,
     /// The turn that runs in another branch of it: not one to be followed.
     elsewhere: Option<TurnId>,
     servers: Arc<UserServers>,
@@ -190,6 +194,7 @@ impl Reader {
         Self {
             conversation: shown.conversation,
             through: shown.turn,
+            is_cut: shown.cut.is_some(),
             elsewhere: None,
             ready: VecDeque::new(),
             position: None,

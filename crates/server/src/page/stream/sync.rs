@@ -8,7 +8,7 @@ use store::{TurnRow, Window};
 use super::{
     super::{
         elsewhere::{self, ELSEWHERE},
-        history::{self, After, EARLIER, PAGE_TURNS},
+        history::{self, After, EARLIER, LATER, PAGE_TURNS},
         paint::{Has, Painted, Painter},
         patch::Patch,
         turn::{Placed, TURNS},
@@ -26,6 +26,9 @@ impl Reader {
         };
         self.following = None;
         self.stale = false;
+        if self.is_cut {
+            return Ok(());
+        }
         if self.has_all(&conversation).await? {
             self.runs_elsewhere(&conversation, None);
             return Ok(());
@@ -97,8 +100,10 @@ impl Reader {
         mut turns: Vec<TurnRow>,
     ) -> Result<(), Problem> {
         let earlier = history::earlier(conversation, &turns, After::Nothing);
-        self.ready
-            .push_back(Patch::replace(EARLIER, earlier).frame());
+        let later = history::later(conversation, &turns, After::Nothing);
+        for (part, html) in [(EARLIER, earlier), (LATER, later)] {
+            self.ready.push_back(Patch::replace(part, html).frame());
+        }
         let running = turns.pop_if(|last| last.transcript.is_open());
         let last = turns
             .last()
