@@ -217,7 +217,7 @@ export function composer({ place, chosen, moved, resent, sent }) {
     const turn = running() ?? begun;
     if (!turn) return;
     // A disabled button lets the focus go.
-    if (document.activeElement === stop) box.focus();
+    if (document.activeElement === stop && !touched) box.focus();
     stop.disabled = true;
     try {
       await post(`/api/turns/${turn}/cancel`, {});
