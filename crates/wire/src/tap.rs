@@ -30,6 +30,8 @@ pub struct Context {
     pub call: Option<CallId>,
     /// The MCP server's name.
     pub server: Option<String>,
+    /// Of a model request: the MCP servers that were called before, whose results it may carry.
+    pub called: Vec<String>,
 }
 
 /// One request and its response.

@@ -186,6 +186,7 @@ impl Driver {
             subject: Some(self.owned.subject.clone()),
             turn: Some(self.owned.turn.clone()),
             round: Some(id),
+            called: called(&turns),
             ..tap::Context::default()
         };
         let stream = self.context.model.round(request, context);
@@ -247,6 +248,14 @@ impl Driver {
             }
         }
     }
+}
+
+/// The servers that were called in these turns.
+fn called(turns: &[&Transcript]) -> Vec<String> {
+    let calls = turns.iter().flat_map(|turn| turn.calls());
+    let servers = calls.filter_map(|call| call.target.as_ref());
+    let servers: BTreeSet<_> = servers.map(|target| target.server.clone()).collect();
+    servers.into_iter().collect()
 }
 
 /// The next event of the open round; never, when none is open.

@@ -32,7 +32,10 @@ impl Tap for Recorder {
     fn begin(&self, exchange: &Exchange) -> Option<Box<dyn Record>> {
         let context = &exchange.context;
         let subject = context.subject.clone()?;
+        // What a server answered is in the requests to the model that follow, too.
+        let is_less = |server: &String| self.settings.mode_of(Some(server)) != TrafficMode::Full;
         let bodies = match self.settings.mode_of(context.server.as_deref()) {
+            TrafficMode::Full if context.called.iter().any(is_less) => Bodies::Left,
             TrafficMode::Full => Bodies::Kept,
             TrafficMode::Metadata => Bodies::Left,
             TrafficMode::Off => return None,
