@@ -8,6 +8,7 @@ use store::{
     StoreError,
     traffic::{Bodies, BodyRecord, ExchangeRow, ExchangeWhole},
 };
+use url::Url;
 
 use super::text_or_base64;
 use crate::{app::AppState, context::Context, page::words::rfc3339};
@@ -116,7 +117,7 @@ fn entry(whole: ExchangeWhole) -> Value {
     let mut request = json!({
         "method": row.method, "url": row.url, "httpVersion": "HTTP",
         "headers": headers(&request_headers),
-        "queryString": [], "cookies": [], "headersSize": -1, "bodySize": row.bytes_out,
+        "queryString": query(&row.url), "cookies": [], "headersSize": -1, "bodySize": row.bytes_out,
     });
     let has_body = !sent.bytes.is_empty();
     let posted = content(sent, &request_headers);
@@ -139,6 +140,14 @@ fn entry(whole: ExchangeWhole) -> Value {
         "timings": { "send": 0, "wait": ms(waited), "receive": ms(lasted - waited) },
         "_peer": row.peer.name(), "_server": row.server, "_round": row.round, "_call": row.call,
     })
+}
+
+/// The parameters of a URL's query.
+fn query(url: &str) -> Value {
+    let url = url.parse::<Url>().ok();
+    let pairs = url.iter().flat_map(Url::query_pairs);
+    let pair = |(name, value)| json!({ "name": name, "value": value });
+    pairs.map(pair).collect()
 }
 
 fn headers(headers: &[(String, String)]) -> Value {
