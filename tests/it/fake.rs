@@ -151,8 +151,6 @@ pub(crate) fn events(messages: impl Stream<Item = io::Result<Value>> + Send + 's
     answer
 }
 
-pub(crate) use crate::look::eventually as wait_for;
-
 /// A running server. It ends when it is dropped; [`Fake::end`] also waits for that.
 pub(crate) struct Fake {
     pub(crate) address: SocketAddr,

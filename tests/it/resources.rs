@@ -16,7 +16,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::{
-    fake::{Answer, Fake, Seen, bare, tool, wait_for, with},
+    fake::{Answer, Fake, Seen, bare, tool, with},
+    look::eventually,
     notes::{self, Browser},
     servers::{build, turn},
     traffic_api::exchanges,
@@ -253,13 +254,13 @@ async fn who_goes_away_stops_it() {
     let path = file(0);
     tokio::select! {
         response = ana.get(&path) => panic!("{response:?}"),
-        () = wait_for("it is read", || !reads(&fake).is_empty()) => {}
+        () = eventually("it is read", || !reads(&fake).is_empty()) => {}
     }
     let asked = reads(&fake)[0].body["id"].clone();
     let cancels = |seen: &Seen| {
         seen.method() == "notifications/cancelled" && seen.body["params"]["requestId"] == asked
     };
-    wait_for("it is cancelled", || fake.seen().iter().any(cancels)).await;
+    eventually("it is cancelled", || fake.seen().iter().any(cancels)).await;
     world.finish().await;
     fake.end().await;
 }
