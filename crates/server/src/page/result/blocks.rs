@@ -70,7 +70,7 @@ pub(super) struct Download {
 /// Something the server can be asked for (MCP `ResourceLink`).
 pub(super) struct Link {
     /// Where it is had from the server.
-    pub(super) link: Option<String>,
+    pub(super) file: Option<String>,
     pub(super) name: String,
     pub(super) description: String,
     pub(super) uri: String,
@@ -114,8 +114,8 @@ pub(super) fn linked_uri(block: &Value) -> Option<&str> {
 /// What a link is called.
 pub(super) fn link_name(block: &Value) -> &str {
     let names = ["title", "name", "uri"].map(|field| string(block, field));
-    let mut named = names.into_iter().filter(|name| !name.is_empty());
-    named.next().unwrap_or_default()
+    let mut given = names.into_iter().filter(|name| !name.is_empty());
+    given.next().unwrap_or_default()
 }
 
 fn text(of: Of<'_>, number: usize, text: &str) -> Text {
@@ -183,7 +183,7 @@ fn link(of: Of<'_>, number: usize, block: &Value) -> Block {
     let uri = string(block, "uri");
     let bytes = block.get("size").and_then(Value::as_u64);
     Block::Link(Link {
-        link: linked_uri(block).map(|_| of.file(number)),
+        file: linked_uri(block).map(|_| of.file(number)),
         name: beginning(link_name(block), LINE_CHARS),
         description: beginning(string(block, "description"), LINE_CHARS),
         uri: beginning(uri, LINE_CHARS),
