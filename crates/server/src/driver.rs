@@ -106,15 +106,16 @@ pub(crate) enum LetGo {
     TakenOver,
 }
 
-/// What tasks of a turn report to its driver.
+/// What tasks of a turn report to its driver. Boxed where it is large: a channel makes room for 32
+/// of them as soon as there is a turn, and most turns never have one.
 #[derive(Debug)]
 enum Report {
     /// Something happened to the engine.
-    Input(Input),
+    Input(Box<Input>),
     /// A call got further.
-    Progress(Progress),
+    Progress(Box<Progress>),
     /// A server was tried.
-    Server(ServerStateChanged),
+    Server(Box<ServerStateChanged>),
     /// The catalogs were loaded.
     Catalogs(Vec<Arc<Catalog>>),
     /// Servers that were switched on meanwhile were tried.

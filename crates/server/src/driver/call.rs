@@ -58,7 +58,7 @@ impl CallTask {
             if let Some(Err(_)) = ended.run_until_cancelled(Box::pin(run)).await {
                 // A call has an outcome whatever happens, or its turn would wait for ever.
                 let _gone = reports
-                    .send(Report::Input(ended_as(call, Outcome::Unknown)))
+                    .send(Report::Input(Box::new(ended_as(call, Outcome::Unknown))))
                     .await;
             }
         });
@@ -101,7 +101,10 @@ impl CallTask {
                         total,
                         message,
                     };
-                    let _gone = self.reports.send(Report::Progress(progress)).await;
+                    let _gone = self
+                        .reports
+                        .send(Report::Progress(Box::new(progress)))
+                        .await;
                 }
                 CallEvent::Refused { refusal, failure } => {
                     if refusal == Refusal::NeedsConnect {
@@ -183,7 +186,7 @@ impl CallTask {
     }
 
     async fn tell(&self, input: Input) {
-        let _gone = self.reports.send(Report::Input(input)).await;
+        let _gone = self.reports.send(Report::Input(Box::new(input))).await;
     }
 }
 

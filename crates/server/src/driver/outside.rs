@@ -132,19 +132,19 @@ impl Driver {
 
     pub(super) async fn report(&mut self, report: Report) {
         match report {
-            Report::Progress(progress) => self.log.uncommitted(Event::CallProgress(progress)),
+            Report::Progress(progress) => self.log.uncommitted(Event::CallProgress(*progress)),
             Report::Server(mut change) => {
                 if change.state == ServerState::NeedsConnect {
                     let failure = change.failure.as_mut();
                     say_where_to_connect(&self.context, &self.owned, &change.server, failure);
                 }
-                if let Err(error) = self.log.record(vec![Event::ServerState(change)]).await {
+                if let Err(error) = self.log.record(vec![Event::ServerState(*change)]).await {
                     self.log_lost(&error).await;
                 }
             }
             Report::Catalogs(catalogs) => self.catalogs_loaded(catalogs).await,
             Report::Tried => self.tried().await,
-            Report::Input(input) => self.call_input(input).await,
+            Report::Input(input) => self.call_input(*input).await,
         }
     }
 

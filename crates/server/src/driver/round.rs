@@ -69,7 +69,7 @@ impl Driver {
                 let (said, mut saying) = mpsc::channel(REPORTS);
                 let tell = async {
                     while let Some(change) = saying.recv().await {
-                        let _gone = reports.send(Report::Server(change)).await;
+                        let _gone = reports.send(Report::Server(Box::new(change))).await;
                     }
                 };
                 let load = context.servers.load(&session, &scope, wanted, said);
