@@ -15,6 +15,7 @@ mod conversations;
 mod deployment;
 mod doctor;
 mod drain;
+mod first_round;
 mod full_disk;
 mod harness_itself;
 mod house;
