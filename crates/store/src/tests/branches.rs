@@ -98,40 +98,40 @@ async fn each_turn_knows_what_else_follows_the_same_one() {
 async fn a_window_shows_a_part_of_a_branch() {
     let db = tree().await;
     let (conversation, turn) = ("c".into(), TurnId::from);
-    let [a, b, c, d, e, g] = ["a", "b", "c", "d", "e", "g"].map(turn);
-    let nowhere = turn("nowhere");
-    for (window, limit, shown, last) in [
+    let of = ["a", "b", "c", "d", "e", "g", "nowhere"].map(turn);
+    let [first, fork, older, newer, last, edited, nowhere] = &of;
+    for (window, limit, shown, ends) in [
         (Window::Newest, 10, "g", "g"),
-        (Window::Through(&d), 2, "de", "e"),
-        (Window::Through(&d), 100_000, "abde", "e"),
-        (Window::To(&d), 10, "abd", "d"),
-        (Window::To(&d), 1, "d", "d"),
-        (Window::To(&a), 10, "a", "a"),
-        (Window::Before(&e), 2, "bd", "e"),
-        (Window::Before(&c), 10, "ab", "c"),
-        (Window::Before(&g), 2, "", "g"),
-        (Window::After(&b), 1, "d", "e"),
-        (Window::After(&b), 10, "de", "e"),
-        (Window::After(&e), 10, "", "e"),
-        (Window::Around(&b), 10, "abde", "e"),
-        (Window::Around(&d), 2, "de", "e"),
-        (Window::Around(&b), 2, "bd", "e"),
-        (Window::Around(&b), 3, "bde", "e"),
-        (Window::Around(&b), 1, "b", "e"),
+        (Window::Through(newer), 2, "de", "e"),
+        (Window::Through(newer), 100_000, "abde", "e"),
+        (Window::To(newer), 10, "abd", "d"),
+        (Window::To(newer), 1, "d", "d"),
+        (Window::To(first), 10, "a", "a"),
+        (Window::Before(last), 2, "bd", "e"),
+        (Window::Before(older), 10, "ab", "c"),
+        (Window::Before(edited), 2, "", "g"),
+        (Window::After(fork), 1, "d", "e"),
+        (Window::After(fork), 10, "de", "e"),
+        (Window::After(last), 10, "", "e"),
+        (Window::Around(fork), 10, "abde", "e"),
+        (Window::Around(newer), 2, "de", "e"),
+        (Window::Around(fork), 2, "bd", "e"),
+        (Window::Around(fork), 3, "bde", "e"),
+        (Window::Around(fork), 1, "b", "e"),
     ] {
         let seen = db.seen(&conversation, window, limit).await.unwrap();
         assert_eq!(names(&seen), shown, "{window:?} {limit}");
-        assert_eq!(seen.last, turn(last), "{window:?} {limit}");
+        assert_eq!(seen.last, turn(ends), "{window:?} {limit}");
         // After the last turn is nothing, also not that turn.
-        let goes_on = !shown.ends_with(last) && window != Window::After(&e);
+        let goes_on = !shown.ends_with(ends) && window != Window::After(last);
         assert_eq!(seen.goes_on, goes_on, "{window:?} {limit}");
     }
     for window in [
-        Window::Through(&nowhere),
-        Window::To(&nowhere),
-        Window::Before(&nowhere),
-        Window::After(&nowhere),
-        Window::Around(&nowhere),
+        Window::Through(nowhere),
+        Window::To(nowhere),
+        Window::Before(nowhere),
+        Window::After(nowhere),
+        Window::Around(nowhere),
     ] {
         assert_eq!(db.seen(&conversation, window, 2).await, None, "{window:?}");
     }
