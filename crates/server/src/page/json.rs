@@ -35,6 +35,9 @@ const TEXT: Bounds<'_> = Bounds {
     link: None,
 };
 
+/// The link to the entries of what a JSON pointer (RFC 6901) leads to, from this one on.
+pub(super) type Link<'a> = &'a dyn Fn(&str, usize) -> String;
+
 /// How much of it is sent at once.
 #[derive(Clone, Copy)]
 pub(super) struct Bounds<'a> {
@@ -44,9 +47,8 @@ pub(super) struct Bounds<'a> {
     pub(super) entries: usize,
     /// Entries of all.
     pub(super) nodes: usize,
-    /// The link to the entries of what a JSON pointer (RFC 6901) leads to, from this one on; none
-    /// where there are no such links.
-    pub(super) link: Option<&'a dyn Fn(&str, usize) -> String>,
+    /// None where no link leads to the rest.
+    pub(super) link: Option<Link<'a>>,
 }
 
 /// Entries of JSON.
@@ -294,7 +296,6 @@ fn inside(raw: &RawValue) -> &str {
 }
 
 /// An object's members in the order they were written, twice named ones too.
-#[derive(Default)]
 struct Members<'a>(Vec<(&'a RawValue, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {

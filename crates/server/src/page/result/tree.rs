@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{
-    super::json::{Bounds, Tree},
+    super::json::{Bounds, Link, Tree},
     asked::{Asked, Of},
 };
 
@@ -27,7 +27,7 @@ pub(super) fn entries(of: Of<'_>, value: &Value, path: &str, from: usize) -> Opt
     Tree::entries(value, (path, from), bounds(&link))
 }
 
-fn bounds<'a>(link: &'a dyn Fn(&str, usize) -> String) -> Bounds<'a> {
+fn bounds(link: Link<'_>) -> Bounds<'_> {
     Bounds {
         depth: DEPTH,
         entries: ENTRIES,
