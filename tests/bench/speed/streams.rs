@@ -21,6 +21,9 @@ const DELTAS_ALONE: u32 = 10;
 /// From one delta to the next, of each stream: as fast as people read, and faster.
 const EVERY: Duration = Duration::from_millis(20);
 
+/// Bytes of a megabyte.
+const MB: f64 = 1e6;
+
 /// The figures of one target under one load.
 #[derive(Debug, Default)]
 struct Figures {
@@ -32,26 +35,30 @@ struct Figures {
     memory: f64,
 }
 
-/// Measures all targets under all loads.
+/// Measures all targets under all loads, each load with programs of its own: what an earlier one
+/// had allocated would serve the next.
 pub(crate) async fn measure(bench: &Bench, report: &mut Report) -> Result<(), Failure> {
-    let directory = bench.directory("streams")?;
-    let place = Place {
-        directory: &directory,
-        endpoint: bench.endpoint.address,
-        server: None,
-    };
-    let (toolgate, _) = bench.programs.toolgate(&place).await?;
     let upstream = bench.endpoint.address.to_string();
-    let proxy = Process::role(&["proxy", &upstream]).await?;
-    let rest = toolgate.memory()?;
+    let mut rest = None;
     for &streams in &bench.streams {
+        let directory = bench.directory(&format!("streams-{streams}"))?;
+        let place = Place {
+            directory: &directory,
+            endpoint: bench.endpoint.address,
+            server: None,
+        };
+        let (toolgate, _) = bench.programs.toolgate(&place).await?;
+        let proxy = Process::role(&["proxy", &upstream]).await?;
+        rest.get_or_insert(toolgate.memory()?);
         let load = load(streams);
         let direct = run(bench, load, (bench.endpoint.address, None)).await?;
         let through = run(bench, load, (proxy.address, Some(&proxy))).await?;
         let whole = run(bench, load, (toolgate.address, Some(&toolgate))).await?;
         rows(report, streams, [&direct, &through, &whole]);
+        after(report, streams, &toolgate)?;
     }
-    memory(report, rest, &toolgate)
+    report.rows.extend(rest.map(at_rest).into_iter().flatten());
+    Ok(())
 }
 
 fn load(streams: u32) -> Load {
@@ -129,18 +136,20 @@ fn rows(report: &mut Report, streams: u32, [direct, proxy, toolgate]: [&Figures;
         .push(row.beside_proxy(proxy.memory / kib).goal(goal));
 }
 
-fn memory(report: &mut Report, rest: Memory, toolgate: &Process) -> Result<(), Failure> {
-    let mb = 1e6;
-    let after = toolgate.memory()?;
+/// What stays once nobody asks any more.
+fn after(report: &mut Report, streams: u32, toolgate: &Process) -> Result<(), Failure> {
+    let resident = toolgate.memory()?.resident / MB;
+    let threads = f64::from(u16::try_from(toolgate.threads()?)?);
     report.rows.extend([
-        Row::of("memory at rest", "MB", rest.resident / mb).goal("20"),
-        Row::of("… without the pages of its file", "MB", rest.anonymous / mb),
-        Row::of("… after all that", "MB", after.resident / mb),
-        Row::of(
-            "threads after all that",
-            "",
-            f64::from(u16::try_from(toolgate.threads()?)?),
-        ),
+        Row::of(format!("memory after {streams} at once"), "MB", resident),
+        Row::of(format!("threads after {streams} at once"), "", threads),
     ]);
     Ok(())
+}
+
+fn at_rest(memory: Memory) -> [Row; 2] {
+    [
+        Row::of("memory at rest", "MB", memory.resident / MB).goal("20"),
+        Row::of("… without the pages of its file", "MB", memory.anonymous / MB),
+    ]
 }
