@@ -322,6 +322,8 @@ mod tests {
             !added.contains("before") && added.contains("Show 50 more"),
             "{added}"
         );
+        // Also when all of them are there.
+        assert!(pager("table=0&from=400&first=0").contains("Rows 1 to 450 of 450"));
         assert!(pager("table=0&from=400&first=200").contains("Show the rows before"));
     }
 }
