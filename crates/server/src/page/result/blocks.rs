@@ -277,14 +277,19 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_has_no_link() {
-        let resource =
-            |holds: serde_json::Value| json!({ "type": "resource", "resource": holds });
+        let resource = |holds: serde_json::Value| json!({ "type": "resource", "resource": holds });
         for (block, is_readable) in [
             (json!({ "type": "image", "data": "no base64!" }), false),
             // It begins as a picture.
-            (json!({ "type": "image", "data": format!("R0lGODlh{}!", "A".repeat(80)) }), false),
+            (
+                json!({ "type": "image", "data": format!("R0lGODlh{}!", "A".repeat(80)) }),
+                false,
+            ),
             (json!({ "type": "audio" }), false),
-            (resource(json!({ "uri": "a:b", "blob": "no base64!" })), false),
+            (
+                resource(json!({ "uri": "a:b", "blob": "no base64!" })),
+                false,
+            ),
             (resource(json!({ "uri": "a:b" })), false),
             (resource(json!({ "uri": "a:b", "blob": "" })), true),
             (resource(json!({ "uri": "a:b", "text": "" })), true),
