@@ -150,6 +150,10 @@ fn after(report: &mut Report, streams: u32, toolgate: &Process) -> Result<(), Fa
 fn at_rest(memory: Memory) -> [Row; 2] {
     [
         Row::of("memory at rest", "MB", memory.resident / MB).goal("20"),
-        Row::of("… without the pages of its file", "MB", memory.anonymous / MB),
+        Row::of(
+            "… without the pages of its file",
+            "MB",
+            memory.anonymous / MB,
+        ),
     ]
 }
