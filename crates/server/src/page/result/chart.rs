@@ -5,6 +5,7 @@ mod calendar;
 mod columns;
 mod drawing;
 mod groups;
+mod ink;
 
 use self::{calendar::Unit, groups::Groups};
 use super::{

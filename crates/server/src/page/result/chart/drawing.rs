@@ -8,6 +8,7 @@ use super::{
     Chart, Series, Whens,
     axis::{Axis, long},
     calendar,
+    ink::Ink,
 };
 
 /// The width of every chart. The page scales it.
@@ -69,52 +70,6 @@ pub(in super::super) struct Drawing {
 /// A coordinate.
 #[derive(Clone, Copy)]
 struct Px(f64);
-
-/// How a series is drawn: the number of its colour, from 1.
-#[derive(Clone, Copy)]
-struct Ink(usize);
-
-impl Ink {
-    /// Its colour in a file; a page has its own, for light and dark.
-    fn colour(self) -> &'static str {
-        match self.0 {
-            1 => "#2b6a59",
-            2 => "#a94a0c",
-            3 => "#3d5fa8",
-            _ => "#8a3d7d",
-        }
-    }
-
-    /// Lines are told apart by more than their colour; the first is unbroken.
-    fn dashes(self) -> &'static str {
-        match self.0 {
-            1 => "none",
-            2 => "8 3",
-            3 => "2 3",
-            _ => "12 3 2 3",
-        }
-    }
-
-    /// The form of its dots around 0, 0: round, square, a triangle, a diamond.
-    fn dot(self) -> &'static str {
-        match self.0 {
-            1 => "M-3.5 0a3.5 3.5 0 1 0 7 0a3.5 3.5 0 1 0-7 0z",
-            2 => "M-3.2-3.2h6.4v6.4h-6.4z",
-            3 => "M0-4.2l4.2 7.4h-8.4z",
-            _ => "M0-4.8l4.8 4.8-4.8 4.8-4.8-4.8z",
-        }
-    }
-
-    /// The lines across its bars, in a square of 6 by 6; none on the first.
-    fn hatch(self) -> &'static str {
-        match self.0 {
-            1 => "",
-            2 => "M-1 1l2-2M0 6l6-6M5 7l2-2",
-            3 => "M0 3h6",
-            _ => "M3 0v6",
-        }
-    }
-}
 
 /// What a colour means.
 struct Key {
@@ -203,8 +158,8 @@ impl Drawing {
             self.zero = Some(Line::new((zero, top), (zero, bottom)));
         }
         let middle = f64::midpoint(left, WIDTH - EDGE);
-        self.name((middle, bottom + 36.0), "middle", &chart.measure);
-        self.name((left - 8.0, top - 6.0), "end", &chart.x_name);
+        self.words((middle, bottom + 36.0), "middle", chart.measure.clone());
+        self.words((left - 8.0, top - 6.0), "end", chart.x_name.clone());
         for (place, label) in chart.labels.iter().enumerate() {
             let y = top + group * count(place) + GAP / 2.0;
             let middle = y + (group - GAP) / 2.0 + 4.0;
@@ -244,9 +199,9 @@ impl Drawing {
         if low < 0.0 && high > 0.0 {
             self.zero = Some(Line::new((left, up(0.0)), (right, up(0.0))));
         }
-        self.name((EDGE, top - 10.0), "start", &chart.measure);
+        self.words((EDGE, top - 10.0), "start", chart.measure.clone());
         let middle = f64::midpoint(left, right);
-        self.name((middle, bottom + 36.0), "middle", &chart.x_name);
+        self.words((middle, bottom + 36.0), "middle", chart.x_name.clone());
         let first = whens.days.first().copied().unwrap_or_default();
         let last = whens.days.last().copied().unwrap_or_default();
         let across = |when: f64| match last - first {
@@ -299,11 +254,6 @@ impl Drawing {
 
     fn line(&mut self, from: (f64, f64), to: (f64, f64)) {
         self.grid.push(Line::new(from, to));
-    }
-
-    /// What an axis is called.
-    fn name(&mut self, at: (f64, f64), anchor: &'static str, name: &str) {
-        self.words(at, anchor, name.to_owned());
     }
 
     fn words(&mut self, at: (f64, f64), anchor: &'static str, text: String) {
