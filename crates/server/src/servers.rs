@@ -30,8 +30,8 @@ use wire::{
 };
 
 use crate::{config::ConfiguredServer, tokens::Session};
-use configured::Configured;
 pub use at_hand::AtHand;
+use configured::Configured;
 pub use connections::Setup;
 use connections::{Connections, Found};
 pub use reading::Linked;
