@@ -9,7 +9,8 @@ const ENDS = {
   failed: 'There is no answer: something failed.',
 };
 
-const ELSEWHERE = 'An answer is being given in another branch of this conversation.';
+const ELSEWHERE = 'An answer is being given elsewhere in this conversation.';
+const ELSEWHERE_ENDED = 'The answer that was being given elsewhere has ended.';
 
 const NEEDS = { asks: 'needs your approval', connect: 'waits until your account is connected' };
 
@@ -49,7 +50,7 @@ export function announceChanges() {
       announce(ENDS[word] ?? 'The answer has ended.');
     }
     standing = now;
-    if (elsewhere() && !there) announce(ELSEWHERE);
+    if ((elsewhere() === null) !== (there === null)) announce(there ? ELSEWHERE_ENDED : ELSEWHERE);
     there = elsewhere();
   }
 

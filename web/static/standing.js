@@ -6,12 +6,12 @@ export function runningHere() {
   return foot?.dataset.turn ?? null;
 }
 
-// The turn that runs in the conversation, perhaps in another branch of it.
+// The turn that runs in the conversation, perhaps where the page does not show it.
 export function running() {
   return runningHere() ?? elsewhere();
 }
 
-// The turn that runs in another branch.
+// The turn that runs where the page does not show it.
 export function elsewhere() {
   return document.getElementById('elsewhere')?.dataset.turn ?? null;
 }
@@ -31,8 +31,9 @@ export function lastEnd() {
   return document.querySelector('.turn:last-child .foot')?.dataset.standing ?? 'none';
 }
 
-// The last turn of the branch that is shown.
+// The last turn of the branch that is shown; the stream knows it where the page does not show it.
 export function lastTurn() {
-  const shown = document.querySelector('.turn:last-child')?.dataset.turn;
-  return document.getElementById('later')?.dataset.last ?? shown;
+  const cut = document.getElementById('later')?.dataset.last;
+  if (cut) return document.getElementById('elsewhere')?.dataset.last ?? cut;
+  return document.querySelector('.turn:last-child')?.dataset.turn;
 }

@@ -158,7 +158,7 @@ async fn page(
         conversations: sidebar::conversations(&marked, id, wanted, listed.rest),
         wanted,
         servers: sidebar::servers_of(app, subject, &servers, &off),
-        elsewhere: elsewhere::html(id, elsewhere::turn(open, &turns)),
+        elsewhere: elsewhere::html(id, elsewhere::turn(open, &turns), None),
         turns: turns_html(app, turns, servers.all()).await?,
         message_bytes: chat::limits::MESSAGE_BYTES,
         title_chars: chat::limits::TITLE_CHARS,

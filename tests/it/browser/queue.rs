@@ -12,7 +12,7 @@ use super::last_turn;
 /// Why messages wait.
 const WAITS: &str = "Waiting until the answer is complete";
 /// What a page says of a turn in another branch.
-const ELSEWHERE: &str = "An answer is being given in another branch of this conversation.";
+const ELSEWHERE: &str = "An answer is being given elsewhere in this conversation.";
 /// Holds the first message that is posted until `release()` is called.
 const SLOW: &str = "const real = window.fetch;
   const released = new Promise((done) => { window.release = done; });

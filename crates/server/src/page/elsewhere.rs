@@ -1,4 +1,5 @@
-//! What a page says of a turn that runs in another branch of its conversation than the one it shows.
+//! What a page says of a turn that runs in its conversation, but in another branch than the one it
+//! shows, or after the turns it shows.
 
 use askama::Template;
 use chat::ids::{ConversationId, TurnId};
@@ -14,17 +15,24 @@ pub(super) const ELSEWHERE: &str = "elsewhere";
 struct Elsewhere<'a> {
     /// Where, and which turn.
     runs: Option<(&'a ConversationId, &'a TurnId)>,
+    /// The turn that the branch ends with, where the page does not show that.
+    last: Option<&'a TurnId>,
 }
 
-/// The open turn of a conversation, if it is in another branch than these turns, which go to the
-/// branch's end.
+/// The open turn of a conversation, if it is none of these.
 pub(super) fn turn<'a>(open: Option<&'a TurnId>, shown: &[TurnRow]) -> Option<&'a TurnId> {
     open.filter(|open| shown.iter().all(|row| row.turn != **open))
 }
 
-/// Says that `turn` runs in another branch; an element without words where there is none.
-pub(super) fn html(conversation: Option<&ConversationId>, turn: Option<&TurnId>) -> String {
+/// Says that `turn` runs elsewhere; an element without words where there is none. `last` is the end
+/// of a branch that the page shows a part of.
+pub(super) fn html(
+    conversation: Option<&ConversationId>,
+    turn: Option<&TurnId>,
+    last: Option<&TurnId>,
+) -> String {
     render(&Elsewhere {
         runs: conversation.zip(turn),
+        last,
     })
 }

@@ -27,7 +27,7 @@ impl Reader {
         self.following = None;
         self.stale = false;
         if self.is_cut {
-            return Ok(());
+            return self.look_past_cut(&conversation).await;
         }
         if self.has_all(&conversation).await? {
             self.runs_elsewhere(&conversation, None);
@@ -61,9 +61,30 @@ impl Reader {
         Ok(())
     }
 
-    /// Says which turn runs in another branch, if one does.
+    /// Tells a page that leaves out the newer turns which of them runs, and which is the last now.
+    async fn look_past_cut(&mut self, conversation: &ConversationId) -> Result<(), Problem> {
+        let subject = &self.caller.person.subject;
+        let window = self.through.as_ref().map(Window::Through);
+        let store = &self.app.context.store;
+        let branch = store.branch(subject, conversation, window.unwrap_or_default(), 1);
+        let last = branch.await?.map(|branch| branch.last);
+        let open = self.row().and_then(|row| row.row.open_turn.clone());
+        self.say_elsewhere(conversation, open, last.as_ref());
+        Ok(())
+    }
+
+    /// Says which turn runs where the page does not show it, if one does.
     fn runs_elsewhere(&mut self, conversation: &ConversationId, turn: Option<TurnId>) {
-        let html = elsewhere::html(Some(conversation), turn.as_ref());
+        self.say_elsewhere(conversation, turn, None);
+    }
+
+    fn say_elsewhere(
+        &mut self,
+        conversation: &ConversationId,
+        turn: Option<TurnId>,
+        last: Option<&TurnId>,
+    ) {
+        let html = elsewhere::html(Some(conversation), turn.as_ref(), last);
         send_part(&mut self.ready, ELSEWHERE, html, &mut self.sent.elsewhere);
         self.elsewhere = turn;
     }
