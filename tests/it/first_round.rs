@@ -31,9 +31,11 @@ async fn taken(world: &World, user: &User, conversation: &ConversationId) -> Vec
 
 /// The tools that a turn's first round was offered.
 fn offered(log: &[Logged]) -> Vec<String> {
-    let ready = log.iter().find_map(|logged| match &logged.event {
-        Event::CatalogReady(ready) => Some(ready),
-        _ => None,
+    let ready = log.iter().find_map(|logged| {
+        let Event::CatalogReady(ready) = &logged.event else {
+            return None;
+        };
+        Some(ready)
     });
     let functions = ready.unwrap().functions.iter();
     functions.map(|function| function.tool.clone()).collect()

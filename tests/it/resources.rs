@@ -101,32 +101,33 @@ fn code(response: &Response) -> (StatusCode, String, String) {
     (response.status, text("code"), text("layer"))
 }
 
+/// Contents that are not what they are said to be, behind those of another resource.
+fn odd_contents(seen: &Seen) -> Answer {
+    let uri = uri(seen);
+    let other = json!({ "uri": "x://other", "text": "Another" });
+    let content = match uri {
+        "https://elsewhere.example/p" => {
+            json!({ "uri": uri, "mimeType": "text/html", "blob": crate::results::PNG })
+        }
+        "file:///etc/x.svg" => {
+            let svg = STANDARD.encode("<svg onload='alert(1)'/>");
+            json!({ "uri": uri, "mimeType": "image/svg+xml", "blob": svg })
+        }
+        _ => json!({ "uri": uri, "mimeType": "text/html", "text": "<b>bold</b>" }),
+    };
+    seen.result(&json!({ "contents": [other, content] }))
+}
+
 #[tokio::test]
 async fn a_link_is_read_from_its_server_and_saved() {
     const ODD: &str = "javascript:alert(1)//a%2F..%2F\"b\".html?q=<é>";
-    let png = STANDARD.decode(crate::results::PNG).unwrap();
     let blocks = vec![
         link("notes://ana/1", "First note"),
         link(ODD, "\r\nSet-Cookie: a=b"),
         link("file:///etc/x.svg", "x"),
         link("https://elsewhere.example/p", "picture"),
     ];
-    let fake = linking(blocks, move |seen| {
-        let uri = uri(seen);
-        let other = json!({ "uri": "x://other", "text": "Another" });
-        let content = match uri {
-            "https://elsewhere.example/p" => {
-                json!({ "uri": uri, "mimeType": "text/html", "blob": STANDARD.encode(&png) })
-            }
-            "file:///etc/x.svg" => {
-                let svg = STANDARD.encode("<svg onload='alert(1)'/>");
-                json!({ "uri": uri, "mimeType": "image/svg+xml", "blob": svg })
-            }
-            _ => json!({ "uri": uri, "mimeType": "text/html", "text": "<b>bold</b>" }),
-        };
-        seen.result(&json!({ "contents": [other, content] }))
-    })
-    .await;
+    let fake = linking(blocks, odd_contents).await;
     let world = build().server("Fake", fake.url()).start().await;
     let (ana, ben) = (world.ana(), world.ben());
     let file = files(&world, &ana).await;
