@@ -48,6 +48,24 @@ async fn begin(world: &World, messages: &[&str]) -> Vec<ConversationId> {
 }
 
 #[tokio::test]
+async fn the_buttons_of_a_row_can_be_pressed_without_pointing_at_it_before() {
+    const MET: &str =
+        "[...document.querySelectorAll('#conversations li > button')].map((button) => {
+      const { x, y, width, height } = button.getBoundingClientRect();
+      return button.contains(document.elementFromPoint(x + width / 2, y + height / 2));
+    })";
+    let world = World::start().await;
+    let long = "A title that is longer than the list is wide, by far";
+    begin(&world, &[long, "Short"]).await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    wait_titles(&tab, &["Short", long]).await;
+    assert_eq!(tab.eval(MET).await, serde_json::json!(vec![true; 4]));
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn searched_with_a_script_and_without() {
     let world = World::start().await;
     begin(&world, &["Straße 100 %", "Ships", "STRASSE_100"]).await;
