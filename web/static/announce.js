@@ -1,5 +1,6 @@
 // What is said to those who do not see the page, each thing once.
 
+import { isCut } from './history.js';
 import { elsewhere } from './standing.js';
 
 // How an answer ended, in words to be heard.
@@ -20,10 +21,15 @@ export function announce(words) {
   if (announcer) announcer.textContent = words;
 }
 
+function runs(word) {
+  return word === 'runs' || word === 'waits';
+}
+
 // That an answer is done, or a person is needed.
 export function announceChanges() {
   let said = new Set();
   let standing = '';
+  let wasCut = isCut();
   let there = null;
 
   function standingNow() {
@@ -45,11 +51,12 @@ export function announceChanges() {
     const now = standingNow();
     const [turn, word] = now.split(' ');
     const [before, wordBefore] = standing.split(' ');
-    const ran = wordBefore === 'runs' || wordBefore === 'waits';
-    if (turn === before && ran && word !== 'runs' && word !== 'waits') {
-      announce(ENDS[word] ?? 'The answer has ended.');
-    }
+    // A turn can have ended before anything of it was shown. In the middle of a branch a turn that
+    // was not there is an old one.
+    const isNews = turn === before ? runs(wordBefore) : !isCut() && !wasCut;
+    if (turn && isNews && !runs(word)) announce(ENDS[word] ?? 'The answer has ended.');
     standing = now;
+    wasCut = isCut();
     if ((elsewhere() === null) !== (there === null)) announce(there ? ELSEWHERE_ENDED : ELSEWHERE);
     there = elsewhere();
   }
@@ -58,6 +65,7 @@ export function announceChanges() {
   function forget() {
     said = new Set([...asks()].map((ask) => ask.id + ask.dataset.state));
     standing = standingNow();
+    wasCut = isCut();
     there = elsewhere();
   }
 

@@ -62,6 +62,30 @@ async fn each_answer_is_heard_once_and_not_word_by_word() {
 }
 
 #[tokio::test]
+async fn an_answer_is_heard_that_was_complete_before_the_page_saw_any_of_it() {
+    let world = World::start().await;
+    let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
+    let tab = ana.open("/").await;
+    tab.ask("One").await;
+    tab.wait_end().await;
+    tab.eval(LISTEN).await;
+    let conversation = tab.path().await.rsplit('/').next().unwrap().into();
+    // The page is put away, and comes back.
+    tab.eval("dispatchEvent(new PageTransitionEvent('pagehide'))")
+        .await;
+    world.model().queue(Reply::text("Meanwhile."));
+    let user = world.ana();
+    let posted = user.ask_in(&conversation, "And now?").await;
+    user.wait_end(&posted.turn).await;
+    tab.eval("dispatchEvent(new PageTransitionEvent('pageshow', { persisted: true }))")
+        .await;
+    tab.wait_text("Meanwhile.").await;
+    assert_eq!(heard(&tab).await, ["The answer is complete."]);
+    ana.leave().await;
+    world.finish().await;
+}
+
+#[tokio::test]
 async fn a_narrow_page_without_scripts_has_its_list_below() {
     let world = World::start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
