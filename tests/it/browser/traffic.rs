@@ -71,6 +71,11 @@ async fn from_an_answer_to_every_byte_of_it() {
     tab.wait_text("not recorded: a secret").await;
     tab.wait_text("$TE").await;
     tab.wait_text("toolgate token http://chat.localhost").await;
+    // The names in its JSON can be read: each in one line.
+    let in_a_line = "[...document.querySelectorAll('.opened .tree .key')]
+        .filter((it) => it.offsetParent).map((it) => it.getBoundingClientRect().height)
+        .every((height, n, all) => all.length > 1 && height > 10 && height < 40)";
+    assert_eq!(tab.eval(in_a_line).await, true);
     tab.keep_picture("traffic-call").await;
     tab.assert_accessible("an open call").await;
     tab.click("button", "Copy as curl").await;
