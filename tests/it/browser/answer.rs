@@ -158,8 +158,8 @@ async fn reasoning_is_folded_away_and_says_how_long_it_took() {
     tab.eval("document.querySelector('.thoughts summary').click()")
         .await;
     tab.wait_text("Let me <see>").await;
-    // The time that it has to tell.
-    tokio::time::sleep(Duration::from_secs(1)).await;
+    // The time that it has to tell, and what its first words may come late.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     world.model().set_delay(Duration::ZERO);
     tab.wait_text("It is so.").await;
     tab.wait_text("Reasoned for ").await;

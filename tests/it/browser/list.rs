@@ -9,6 +9,7 @@ use harness::{
 use serde_json::json;
 
 use super::SALES;
+use crate::look::found;
 
 /// The titles in the list, in its order.
 async fn titles(tab: &Tab) -> Vec<String> {
@@ -33,6 +34,16 @@ async fn press(tab: &Tab, name: &str, title: &str) {
     let row = titles.iter().position(|it| it == title).unwrap();
     let buttons = tab.find_many("button", name, titles.len(), "one each");
     buttons.await[row].click().await;
+}
+
+/// Puts the focus on a conversation's link, which the list may just be making anew.
+async fn focus(tab: &Tab, title: &str) {
+    found(async || {
+        tab.find("link", title).await.focus().await;
+        let there = tab.eval("document.activeElement?.textContent").await;
+        (there == title).then_some(()).ok_or(there)
+    })
+    .await;
 }
 
 /// Conversations of Ana's with these first messages.
@@ -110,7 +121,7 @@ async fn renamed_where_it_stands_and_in_every_tab() {
     begin(&world, &["Ships", "Sales"]).await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let (tab, other) = (ana.open("/").await, ana.open("/").await);
-    tab.find("link", "Ships").await.focus().await;
+    focus(&tab, "Ships").await;
     tab.press(Key::F2).await;
     tab.find("textbox", "Title").await;
     assert!(tab.is_focused("textbox", "Title").await);
@@ -141,7 +152,7 @@ async fn renamed_where_it_stands_and_in_every_tab() {
     // With the mouse; the heading of the open conversation follows.
     tab.click("link", "Yachts").await;
     tab.find("heading", "Yachts").await;
-    tab.find("link", "Yachts").await.focus().await;
+    focus(&tab, "Yachts").await;
     press(&tab, "Rename", "Yachts").await;
     tab.insert("Ships").await;
     tab.press(Key::Enter).await;
@@ -156,7 +167,7 @@ async fn deleted_and_taken_back() {
     let begun = begin(&world, &["Ships", "Sales", "Tables"]).await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let (tab, other) = (ana.open("/").await, ana.open("/").await);
-    tab.find("link", "Sales").await.focus().await;
+    focus(&tab, "Sales").await;
     press(&tab, "Delete", "Sales").await;
     tab.wait_text("Deleted “Sales”.").await;
     tab.keep_picture("list-deleted").await;
@@ -168,7 +179,7 @@ async fn deleted_and_taken_back() {
     tab.wait_gone("button", "Undo").await;
 
     // Without a mouse the way back is where the focus is.
-    tab.find("link", "Ships").await.focus().await;
+    focus(&tab, "Ships").await;
     tab.press(Key::Delete).await;
     tab.find("button", "Undo").await;
     assert!(tab.is_focused("button", "Undo").await);
@@ -182,7 +193,7 @@ async fn deleted_and_taken_back() {
     let path = format!("/c/{}", begun[2]);
     tab.go(&path).await;
     other.go(&path).await;
-    tab.find("link", "Tables").await.focus().await;
+    focus(&tab, "Tables").await;
     press(&tab, "Delete", "Tables").await;
     tab.find("heading", "New chat").await;
     assert_eq!(tab.path().await, "/");
@@ -201,7 +212,7 @@ async fn deleted_and_taken_back() {
 
     // By a key, the way back has the focus there as well.
     tab.go(&path).await;
-    tab.find("link", "Tables").await.focus().await;
+    focus(&tab, "Tables").await;
     tab.press(Key::Delete).await;
     tab.find("heading", "New chat").await;
     tab.find("button", "Undo").await;
