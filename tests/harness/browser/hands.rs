@@ -14,6 +14,12 @@ impl Tab {
     /// Sends a message, and waits until it stands in the conversation.
     pub async fn ask(&self, question: &str) {
         self.send(question).await;
+        self.wait_asked(question).await;
+    }
+
+    /// Waits until this is the last message of the conversation. Whether its answer is still being
+    /// given is not said: it may be complete before anybody looks.
+    pub async fn wait_asked(&self, question: &str) {
         let stands = format!(
             "document.querySelector('.turn:last-child .message')?.textContent.trim() === {}",
             json!(question.trim())

@@ -107,6 +107,7 @@ async fn a_turn_in_another_branch_does_not_land_here() {
         .await;
     tab.wait_true("document.querySelectorAll('.blocks > *').length > 4")
         .await;
+    world.model().set_delay(NEVER);
     assert_eq!(questions(&other).await, ["One"]);
     other.find("button", "Stop").await;
     world.model().set_delay(Duration::ZERO);

@@ -37,7 +37,7 @@ async fn drafts_belong_to_their_conversation_and_outlive_the_page() {
 
     // What was sent is no draft any more.
     tab.click("button", "Send").await;
-    tab.find("button", "Stop").await;
+    tab.wait_asked("And in May?").await;
     tab.wait_end().await;
     assert_eq!(typed(&tab).await, "");
     tab.reload().await;
