@@ -7,7 +7,7 @@ use chat::{
     outcome::{Outcome, TurnEnd},
 };
 use demo::model::{Fault, Reply};
-use harness::{Posted, World};
+use harness::{PATIENCE, Posted, World};
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
@@ -22,8 +22,7 @@ struct Disk(Connection);
 impl Disk {
     fn of(world: &World) -> Self {
         let connection = Connection::open(world.data().join("toolgate.db")).unwrap();
-        let patience = std::time::Duration::from_secs(10);
-        connection.busy_timeout(patience).unwrap();
+        connection.busy_timeout(PATIENCE).unwrap();
         Self(connection)
     }
 

@@ -7,7 +7,7 @@ use demo::{
     pomerium::DemoUser,
 };
 use harness::{
-    World,
+    PATIENCE, World,
     browser::{Key, Visitor},
 };
 use rusqlite::Connection;
@@ -17,7 +17,7 @@ use super::{NEVER, READABLE, SALES, STORY, branches_page::VERSIONS, same_after_r
 /// Has the database refuse every new event until what this gives is called.
 fn fill(world: &World) -> impl Fn() + use<> {
     let database = Connection::open(world.data().join("toolgate.db")).unwrap();
-    database.busy_timeout(Duration::from_secs(10)).unwrap();
+    database.busy_timeout(PATIENCE).unwrap();
     let full = "CREATE TRIGGER full BEFORE INSERT ON events \
                 BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END";
     database.execute_batch(full).unwrap();
@@ -60,7 +60,10 @@ async fn an_answer_that_cannot_be_saved_goes_on_when_it_can() {
     tab.ask(STORY).await;
     tab.wait_true("document.querySelectorAll('.blocks > *').length > 2")
         .await;
+    // A writer that is busy all the time leaves no other connection a gap.
+    world.model().set_delay(NEVER);
     let empty = fill(&world);
+    world.model().set_delay(READABLE);
     tab.wait_text("Toolgate cannot save the answer at the moment")
         .await;
     world.model().set_delay(Duration::ZERO);
