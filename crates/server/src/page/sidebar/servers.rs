@@ -39,6 +39,8 @@ struct Server {
     key: String,
     name: String,
     description: String,
+    state: ServerState,
+    /// Its state, as scripts and style sheets name it.
     kind: &'static str,
     symbol: &'static str,
     word: &'static str,
@@ -87,7 +89,7 @@ impl Server {
         let (on, word) = (on.count(), if all == 1 { "tool" } else { "tools" });
         if self.offered == Offered::Off {
             "off".to_owned()
-        } else if self.kind != "ready" {
+        } else if self.state != ServerState::Ready {
             String::new()
         } else if on == all {
             format!("{all} {word}")
@@ -192,6 +194,7 @@ fn server(known: Known, off: &Selection) -> Server {
         id: format!("server-{}", fingerprint(&known.route.name)),
         name: visible(&known.route.name),
         description: visible(known.route.description.as_deref().unwrap_or_default()),
+        state: known.state,
         kind,
         symbol,
         word,
@@ -268,5 +271,6 @@ fn reason_in_short(state: ServerState, failure: &Failure) -> Option<String> {
 fn glimpse(description: &str) -> String {
     clip(description.to_owned(), DESCRIPTION_BYTES)
 }
+
 #[cfg(test)]
 mod tests;
