@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::{Value, json};
+use time::OffsetDateTime;
 
 use super::gate::{Visit, authority};
 use super::json_rpc::Call;
@@ -200,24 +201,13 @@ impl Line {
 
 /// A time as RFC 3339 writes it, in UTC to the second, as Pomerium's log has it.
 fn rfc3339(time: SystemTime) -> String {
-    const DAY: u64 = 24 * 60 * 60;
-    let seconds = unix(time);
-    let (days, of_day) = (seconds / DAY, seconds % DAY);
-    // Eras of 400 years that begin on 1 March, so that a leap day is the last day of its year.
-    let days = days + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let march_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * march_month + 2) / 5 + 1;
-    let month = if march_month < 10 {
-        march_month + 3
-    } else {
-        march_month - 9
-    };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    let seconds = i64::try_from(unix(time)).unwrap_or_default();
+    let moment = OffsetDateTime::from_unix_timestamp(seconds);
+    // What is outside of its years is 1970.
+    let moment = moment.unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    let (hours, minutes, seconds) = moment.to_hms();
+    let date = moment.date();
+    format!("{date}T{hours:02}:{minutes:02}:{seconds:02}Z")
 }
 
 #[cfg(test)]
