@@ -127,17 +127,9 @@ impl TrafficStore {
             return Ok(None);
         };
         let mut conn = readers.acquire().await?;
-        let Some(found) = whole(&mut conn, subject, id).await? else {
-            return Ok(None);
-        };
-        let nothing = || Stored(Vec::new()).record(found.bodies, u64::MAX);
-        Ok(Some(ExchangeWhole {
-            request: nothing()?,
-            response: nothing()?,
-            request_headers: headers(&found.request_headers)?,
-            response_headers: headers(&found.response_headers)?,
-            row: found.columns.row,
-        }))
+        let found = whole(&mut conn, subject, id).await?;
+        let Some(found) = found else { return Ok(None) };
+        found.with(Stored::default(), Stored::default()).map(Some)
     }
 
     /// A person's exchange with its headers and bodies. `None` when they have no such exchange.
@@ -152,33 +144,13 @@ impl TrafficStore {
         let mut tx = readers.begin().await?;
         let found = whole(&mut tx, subject, id).await?;
         let Some(found) = found else { return Ok(None) };
-        let WholeColumns {
-            columns: Columns { id, row },
-            bodies,
-            request_headers,
-            response_headers,
-        } = found;
-        let request = body(&mut tx, id, Side::Request).await?;
-        let response = body(&mut tx, id, Side::Response).await?;
+        let request = body(&mut tx, found.columns.id, Side::Request).await?;
+        let response = body(&mut tx, found.columns.id, Side::Response).await?;
         tx.commit().await?;
-        let (request_size, response_size) = (row.bytes_out, row.bytes_in);
-        let record = move |stored: Stored, size: u64| stored.record(bodies, size);
         // Unpacking up to 16 MiB is nothing for the threads that serve everybody.
-        let unpacked = self.0.tasks.spawn_blocking(move || {
-            Ok::<_, StoreError>((
-                record(request, request_size)?,
-                record(response, response_size)?,
-            ))
-        });
-        let unpacked = unpacked.await.map_err(|_| StoreError::Closed)?;
-        let (request, response) = unpacked?;
-        Ok(Some(ExchangeWhole {
-            row,
-            request_headers: headers(&request_headers)?,
-            response_headers: headers(&response_headers)?,
-            request,
-            response,
-        }))
+        let unpacking = || found.with(request, response);
+        let unpacked = self.0.tasks.spawn_blocking(unpacking);
+        unpacked.await.map_err(|_| StoreError::Closed)?.map(Some)
     }
 }
 
@@ -243,7 +215,7 @@ impl FromRow<'_, SqliteRow> for Columns {
     }
 }
 
-/// What [`TrafficStore::exchange`] reads.
+/// What is read of one exchange.
 struct WholeColumns {
     columns: Columns,
     bodies: Bodies,
@@ -268,11 +240,26 @@ impl FromRow<'_, SqliteRow> for WholeColumns {
     }
 }
 
+impl WholeColumns {
+    /// The exchange, with what is stored of its bodies.
+    fn with(self, request: Stored, response: Stored) -> Result<ExchangeWhole, StoreError> {
+        let row = self.columns.row;
+        Ok(ExchangeWhole {
+            request_headers: headers(&self.request_headers)?,
+            response_headers: headers(&self.response_headers)?,
+            request: request.record(self.bodies, row.bytes_out)?,
+            response: response.record(self.bodies, row.bytes_in)?,
+            row,
+        })
+    }
+}
+
 fn headers(json: &str) -> Result<Vec<(String, String)>, StoreError> {
     serde_json::from_str(json).map_err(|error| StoreError::body("the headers", error))
 }
 
 /// A body as it is in the file.
+#[derive(Default)]
 struct Stored(Vec<StoredPiece>);
 
 struct StoredPiece {
