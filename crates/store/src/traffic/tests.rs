@@ -102,6 +102,13 @@ fn ended(bytes_out: u64, bytes_in: u64) -> ExchangeState {
     }
 }
 
+/// Records an exchange whose request has this body, and whose response has none.
+fn record(store: &TrafficStore, head: ExchangeHead, body: &[u8]) {
+    let exchange = store.begin(head).unwrap();
+    exchange.piece(request(body));
+    exchange.state(ended(body.len() as u64, 0));
+}
+
 #[tokio::test]
 async fn an_exchange_comes_back_as_it_was_to_its_person_only() {
     let file = File::new();
@@ -216,9 +223,7 @@ async fn history_is_stored_once_however_often_it_is_sent() {
             "t".repeat(500),
             messages.join(",")
         );
-        let exchange = store.begin(head(&format!("x-{round}"), None)).unwrap();
-        exchange.piece(request(body.as_bytes()));
-        exchange.state(ended(body.len() as u64, 0));
+        record(&store, head(&format!("x-{round}"), None), body.as_bytes());
         bodies.push(body);
         store.flush().await.unwrap();
         sizes.push(stored_bytes(&file).await);
@@ -329,10 +334,8 @@ async fn no_more_is_taken_away_than_is_too_much() {
     let file = File::new();
     let store = file.open().await;
     for number in 0..20 {
-        let exchange = store.begin(head(&format!("x-{number}"), None)).unwrap();
         let body = noise(number, 200_000);
-        exchange.piece(request(body.as_bytes()));
-        exchange.state(ended(200_000, 0));
+        record(&store, head(&format!("x-{number}"), None), body.as_bytes());
     }
     store.flush().await.unwrap();
     let stored = u64::try_from(stored_bytes(&file).await).unwrap();
@@ -354,9 +357,8 @@ async fn a_file_keeps_within_its_bound_without_being_looked_at() {
     let file = File::new();
     let store = file.open_within(BOUND).await.unwrap();
     for number in 0..40 {
-        let exchange = store.begin(head(&format!("x-{number}"), None)).unwrap();
-        exchange.piece(request(noise(number, 400_000).as_bytes()));
-        exchange.state(ended(400_000, 0));
+        let body = noise(number, 400_000);
+        record(&store, head(&format!("x-{number}"), None), body.as_bytes());
         store.flush().await.unwrap();
     }
     let wal = file.directory.path().join("t-traffic.db-wal");
@@ -386,8 +388,7 @@ async fn a_file_that_cannot_be_opened_keeps_nobody_from_starting() {
 
     std::fs::remove_dir(file.path()).unwrap();
     recorded_again(&store).await;
-    let exchange = store.begin(head("kept", None)).unwrap();
-    exchange.state(ended(0, 0));
+    record(&store, head("kept", None), b"hello");
     store.flush().await.unwrap();
     assert_eq!(store.exchanges(&ana(), None, 10).await.unwrap().len(), 1);
     store.close().await;
@@ -408,9 +409,7 @@ async fn a_turn_can_be_forgotten_and_others_keep_their_bodies() {
     let store = file.open().await;
     let shared = noise(1, 5_000);
     for (id, turn) in [("a", "kept"), ("b", "gone"), ("c", "gone")] {
-        let exchange = store.begin(head(id, Some(turn))).unwrap();
-        exchange.piece(request(shared.as_bytes()));
-        exchange.state(ended(5_000, 0));
+        record(&store, head(id, Some(turn)), shared.as_bytes());
     }
     store.forget(&TurnId::from("gone")).await.unwrap();
     let turns = store.turns(&ana(), None, 10).await.unwrap();
@@ -584,8 +583,7 @@ async fn a_file_that_cannot_be_written_pauses_and_goes_on_by_itself() {
         .unwrap();
     conn.close().await.unwrap();
     recorded_again(&store).await;
-    let exchange = store.begin(head("kept", None)).unwrap();
-    exchange.state(ended(0, 0));
+    record(&store, head("kept", None), b"hello");
     store.flush().await.unwrap();
     assert_eq!(store.exchanges(&ana(), None, 10).await.unwrap().len(), 1);
     store.close().await;
