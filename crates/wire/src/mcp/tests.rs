@@ -239,6 +239,29 @@ async fn connect(url: Url) -> Connection {
     Connection::connect(pomeriums(url)).await.unwrap()
 }
 
+/// A connection to a server that answers these methods by `reply`, and all others by `others`.
+async fn answered<F, A>(
+    methods: &'static [&'static str],
+    others: fn(&Seen) -> Answer,
+    reply: F,
+) -> Connection
+where
+    F: Fn(Seen) -> A + Clone + Send + Sync + 'static,
+    A: Future<Output = Answer> + Send + 'static,
+{
+    let url = serve(move |seen| {
+        let reply = reply.clone();
+        async move {
+            if methods.contains(&seen.method()) {
+                reply(seen).await
+            } else {
+                others(&seen)
+            }
+        }
+    });
+    connect(url.await).await
+}
+
 async fn no_connection(url: Url) -> ConnectError {
     match Connection::connect(pomeriums(url)).await {
         Ok(_) => panic!("connected"),

@@ -8,17 +8,7 @@ where
     F: Fn(Seen) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Answer> + Send + 'static,
 {
-    let url = serve(move |seen| {
-        let reply = reply.clone();
-        async move {
-            if seen.method() == "tools/call" {
-                reply(seen).await
-            } else {
-                seen.plain()
-            }
-        }
-    });
-    connect(url.await).await
+    answered(&["tools/call"], Seen::plain, reply).await
 }
 
 /// The last event of a call that is answered by `reply`.

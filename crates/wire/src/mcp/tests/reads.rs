@@ -9,21 +9,20 @@ where
     F: Fn(Seen) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Answer> + Send + 'static,
 {
-    let url = serve(move |seen| {
-        let reply = reply.clone();
-        async move {
-            match seen.method() {
-                "initialize" => seen.result(&json!({
-                    "protocolVersion": "2025-11-25",
-                    "capabilities": { "tools": {}, "resources": {} },
-                    "serverInfo": { "name": "fake", "version": "1" },
-                })),
-                "resources/read" | "notifications/cancelled" => reply(seen).await,
-                _ => seen.plain(),
-            }
-        }
-    });
-    connect(url.await).await
+    let methods = &["resources/read", "notifications/cancelled"];
+    answered(methods, with_resources, reply).await
+}
+
+/// What a plain server answers that has resources, too.
+fn with_resources(seen: &Seen) -> Answer {
+    match seen.method() {
+        "initialize" => seen.result(&json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": { "tools": {}, "resources": {} },
+            "serverInfo": { "name": "fake", "version": "1" },
+        })),
+        _ => seen.plain(),
+    }
 }
 
 fn request(uri: &str) -> ReadRequest {
@@ -204,14 +203,7 @@ async fn a_session_that_is_gone_is_made_anew_once() {
         let counter = counter.clone();
         async move {
             match seen.method() {
-                "initialize" => {
-                    let result = seen.result(&json!({
-                        "protocolVersion": "2025-11-25",
-                        "capabilities": { "tools": {}, "resources": {} },
-                        "serverInfo": { "name": "fake", "version": "1" },
-                    }));
-                    with(result, "mcp-session-id", "s-1")
-                }
+                "initialize" => with(with_resources(&seen), "mcp-session-id", "s-1"),
                 "resources/read" if counter.next() == 0 => bare(404),
                 "resources/read" => {
                     seen.result(&json!({ "contents": [{ "uri": "x://y", "text": "There" }] }))
