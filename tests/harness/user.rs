@@ -223,6 +223,13 @@ impl User {
         self.post("/api/messages", &body).await.expect(202).json()
     }
 
+    /// Asks in a new conversation, and waits until the turn has ended, whatever happens in it.
+    pub async fn ask_to_end(&self, text: &str) -> Posted {
+        let posted = self.ask(text).await;
+        self.wait_end(&posted.turn).await;
+        posted
+    }
+
     /// Asks in a conversation that is there.
     pub async fn ask_in(&self, conversation: &ConversationId, text: &str) -> Posted {
         let body = json!({

@@ -121,8 +121,7 @@ async fn a_person_at_the_consent_page_is_left_alone() {
     // A request that Notes refuses would make Pomerium forget what the consent is asked for.
     let asked = world.standin().requests("notes.localhost");
     ana.post("/api/servers", &json!({})).await.expect(200);
-    let posted = ana.ask("What were our sales by year?").await;
-    ana.wait_end(&posted.turn).await;
+    ana.ask_to_end("What were our sales by year?").await;
     assert_eq!(world.standin().requests("notes.localhost"), asked);
 
     Browser::of(&world, &ana).agree("Ana").await;

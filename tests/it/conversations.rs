@@ -16,9 +16,7 @@ fn url(conversation: &ConversationId) -> String {
 
 async fn ask(world: &World, user: &User, text: &str) -> Posted {
     world.model().queue(Reply::text("Yes."));
-    let posted = user.ask(text).await;
-    user.wait_end(&posted.turn).await;
-    posted
+    user.ask_to_end(text).await
 }
 
 /// The titles of a list, and where it goes on.
@@ -141,8 +139,7 @@ async fn the_list_is_searched_by_title_and_read_page_by_page() {
 async fn what_is_deleted_is_nowhere_until_it_is_restored() {
     let world = World::start().await;
     let ana = world.ana();
-    let posted = ana.ask(SALES).await;
-    ana.wait_end(&posted.turn).await;
+    let posted = ana.ask_to_end(SALES).await;
     let other = ask(&world, &ana, "Other").await;
     let mut page = ana.page_stream(&other.conversation).await;
     wait_page(&mut page, &[SALES]).await;

@@ -13,9 +13,7 @@ use crate::look::{SALES, accepted, answer, assert_numbered, end, names};
 
 /// A conversation whose servers are connected.
 async fn connected(user: &User) -> Posted {
-    let posted = user.ask(SALES).await;
-    user.wait_end(&posted.turn).await;
-    posted
+    user.ask_to_end(SALES).await
 }
 
 /// Asks what the model never answers: the log as it is when the message was taken.

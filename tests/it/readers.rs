@@ -152,8 +152,7 @@ async fn a_reader_that_comes_back_goes_on_where_it_was() {
 async fn a_log_is_json_too_from_any_place() {
     let world = World::start().await;
     let ana = world.ana();
-    let posted = ana.ask(SALES).await;
-    ana.wait_end(&posted.turn).await;
+    let posted = ana.ask_to_end(SALES).await;
     let log = ana.log(&posted.turn).await;
     assert_numbered(&log);
     let url = format!("/api/turns/{}/events", posted.turn);
@@ -175,8 +174,7 @@ async fn a_log_is_json_too_from_any_place() {
 async fn two_users_see_nothing_of_one_another() {
     let world = World::start().await;
     let (ana, ben) = (world.ana(), world.ben());
-    let finished = ana.ask(SALES).await;
-    ana.wait_end(&finished.turn).await;
+    let finished = ana.ask_to_end(SALES).await;
     world
         .model()
         .queue(queries(WRITE, &["DELETE FROM products"]));

@@ -56,8 +56,7 @@ async fn bodies_are_kept_byte_for_byte_with_the_times_of_their_frames() {
         .start()
         .await;
     let ana = world.ana();
-    let posted = ana.ask(SALES).await;
-    ana.wait_end(&posted.turn).await;
+    let posted = ana.ask_to_end(SALES).await;
     let all = exchanges(&ana, &posted.turn).await;
     assert!(all.is_sorted_by_key(|it| it["started_at"].as_i64()));
     let models: Vec<_> = all.iter().filter(|it| it["peer"] == "model").collect();
@@ -142,8 +141,7 @@ async fn a_token_is_in_no_body_even_if_somebody_says_it() {
 async fn a_kill_leaves_a_sound_file_and_what_was_open_is_interrupted() {
     let mut world = World::build().start_with_process().await;
     let ana = world.ana();
-    let first = ana.ask(SALES).await;
-    ana.wait_end(&first.turn).await;
+    let first = ana.ask_to_end(SALES).await;
     exchanges(&ana, &first.turn).await;
     let posted = ask_in_vain(&world, &ana, "Hello").await;
     let path = format!("/api/traffic/{}", posted.turn);
@@ -178,12 +176,7 @@ async fn what_is_recorded_is_what_the_settings_say() {
         .await;
     let ana = world.ana();
     let file = world.data().join("toolgate.toml");
-    let ask = async |user: &User| {
-        let posted = user.ask(SALES).await;
-        user.wait_end(&posted.turn).await;
-        posted
-    };
-    let first = ask(&ana).await;
+    let first = ana.ask_to_end(SALES).await;
     exchanges(&ana, &first.turn).await;
     sleep(Duration::from_secs(3)).await;
 
@@ -191,7 +184,7 @@ async fn what_is_recorded_is_what_the_settings_say() {
     std::fs::write(&file, "[traffic_servers]\nDatabase = \"metadata\"\n").unwrap();
     world.toolgate().terminate().await;
     world.toolgate().start().await;
-    let second = ask(&ana).await;
+    let second = ana.ask_to_end(SALES).await;
     let all = exchanges(&ana, &second.turn).await;
     let call = all.iter().find(|it| it["call"] == 1).unwrap();
     assert_eq!(call["label"], "tools/call read_query");
@@ -221,7 +214,7 @@ async fn what_is_recorded_is_what_the_settings_say() {
     std::fs::write(&file, "[traffic_servers]\nDatabase = \"off\"\n").unwrap();
     world.toolgate().terminate().await;
     world.toolgate().start().await;
-    let third = ask(&ana).await;
+    let third = ana.ask_to_end(SALES).await;
     let all = exchanges(&ana, &third.turn).await;
     assert!(all.iter().all(|it| it["server"] != "Database"), "{all:#?}");
     assert_eq!(kept(&third, &all).await, expected);
@@ -232,8 +225,7 @@ async fn what_is_recorded_is_what_the_settings_say() {
 async fn of_a_deleted_conversation_no_traffic_is_shown() {
     let world = World::build().start().await;
     let ana = world.ana();
-    let posted = ana.ask(SALES).await;
-    ana.wait_end(&posted.turn).await;
+    let posted = ana.ask_to_end(SALES).await;
     let all = exchanges(&ana, &posted.turn).await;
     let first = all[0]["id"].as_str().unwrap();
     let turn = &posted.turn;
@@ -267,8 +259,7 @@ async fn what_was_recorded_before_it_was_switched_off_is_kept_no_longer_than_it_
         .start_with_process()
         .await;
     let ana = world.ana();
-    let posted = ana.ask(SALES).await;
-    ana.wait_end(&posted.turn).await;
+    let posted = ana.ask_to_end(SALES).await;
     assert!(!exchanges(&ana, &posted.turn).await.is_empty());
     world.toolgate().terminate().await;
     let file = world.data().join("toolgate.toml");
@@ -282,8 +273,7 @@ async fn what_was_recorded_before_it_was_switched_off_is_kept_no_longer_than_it_
         gone.then_some(()).ok_or(format!("{body:#}"))
     })
     .await;
-    let again = ana.ask(SALES).await;
-    ana.wait_end(&again.turn).await;
+    let again = ana.ask_to_end(SALES).await;
     let path = format!("/api/traffic/{}", again.turn);
     let body: Value = ana.get_json(&path).await;
     assert_eq!(body["exchanges"], json!([]));
@@ -297,8 +287,7 @@ async fn without_recording_there_is_no_file_and_the_page_says_so() {
         .start()
         .await;
     let ana = world.ana();
-    let posted = ana.ask(SALES).await;
-    ana.wait_end(&posted.turn).await;
+    let posted = ana.ask_to_end(SALES).await;
     let body: Value = ana.get_json(&format!("/api/traffic/{}", posted.turn)).await;
     assert_eq!(body["exchanges"], json!([]));
     assert!(!world.data().join("toolgate-traffic.db").exists());

@@ -342,8 +342,7 @@ async fn a_program_with_somebody_elses_ids_gets_openais_404_or_its_own() {
     let world = World::start().await;
     let program = Program::sign_in(&world, DemoUser::Ben);
     let ana = world.ana();
-    let posted = ana.ask(SECRET).await;
-    ana.wait_end(&posted.turn).await;
+    let posted = ana.ask_to_end(SECRET).await;
     for path in [
         format!("/v1/chat/completions/{}", posted.turn),
         format!("/v1/turns/{}", posted.turn),

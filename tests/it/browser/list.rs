@@ -51,8 +51,7 @@ async fn begin(world: &World, messages: &[&str]) -> Vec<ConversationId> {
     let ana = world.ana();
     let mut conversations = Vec::new();
     for message in messages {
-        let posted = ana.ask(message).await;
-        ana.wait_end(&posted.turn).await;
+        let posted = ana.ask_to_end(message).await;
         conversations.push(posted.conversation);
     }
     conversations
@@ -228,8 +227,7 @@ async fn older_ones_are_a_page_away() {
     // What does not answer ends at once, and begins a conversation all the same.
     for number in 0..102 {
         world.model().queue(demo::model::Reply::text("Yes."));
-        let posted = ana.ask(&format!("Number {number}")).await;
-        ana.wait_end(&posted.turn).await;
+        ana.ask_to_end(&format!("Number {number}")).await;
     }
     let visitor = Visitor::sign_in(&world, DemoUser::Ana).await;
     let tab = visitor.open("/").await;

@@ -173,8 +173,7 @@ async fn the_list_has_room_beside_many_servers() {
     let here = world.ana();
     for n in 0..12 {
         world.model().queue(Reply::text("Yes."));
-        let posted = here.ask(&format!("Question {n}")).await;
-        here.wait_end(&posted.turn).await;
+        here.ask_to_end(&format!("Question {n}")).await;
     }
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
     let tab = ana.open("/").await;

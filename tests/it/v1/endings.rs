@@ -108,8 +108,7 @@ async fn the_model_knows_of_servers_that_it_has_no_functions_of() {
 
     // On the page it is told of the button.
     world.model().queue(Reply::text("Connect Notes."));
-    let posted = ana.ask("My notes?").await;
-    ana.wait_end(&posted.turn).await;
+    ana.ask_to_end("My notes?").await;
     let sent = last_request(world.model()).messages();
     let text = sent[0]["content"].as_str().unwrap();
     assert!(text.contains("has a Connect button"), "{text}");
