@@ -42,28 +42,6 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Whether the tool certainly did not run.
-    pub fn not_run(self) -> bool {
-        match self {
-            Self::InvalidArguments
-            | Self::UnknownFunction
-            | Self::DeniedByUser
-            | Self::SwitchedOff
-            | Self::DeniedByPolicy
-            | Self::ApprovalRequired
-            | Self::TokenExpired
-            | Self::NeedsConnect
-            | Self::Unavailable => true,
-            Self::Ok
-            | Self::ToolError
-            | Self::Timeout
-            | Self::Cancelled
-            | Self::ProtocolError
-            | Self::Limit
-            | Self::Unknown => false,
-        }
-    }
-
     /// What the model is told when there is no result of the server's to show; it says what
     /// happened and what a model can sensibly do.
     pub fn text_for_model(self) -> &'static str {

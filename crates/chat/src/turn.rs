@@ -204,20 +204,6 @@ impl Turn {
             })
     }
 
-    /// Whether all that the turn waits for is a person: an answer, a connected account, or the
-    /// page coming back with a token. Such a turn does not count towards its user's limit.
-    pub fn waits_only_for_person(&self) -> bool {
-        let mut waits = false;
-        for (_, call) in self.state.calls() {
-            match call.state {
-                CallState::Asking(_) | CallState::Parked(_) => waits = true,
-                CallState::Ready | CallState::Running => return false,
-                CallState::Finished => {}
-            }
-        }
-        waits && !self.is_finished()
-    }
-
     fn timer(&mut self, timer: TimerId) {
         if !self.take_timer(timer) {
             return;

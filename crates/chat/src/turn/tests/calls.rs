@@ -120,14 +120,12 @@ fn a_person_is_asked_and_says_yes() {
         conversation.turn.open_questions().collect::<Vec<_>>(),
         [(QuestionId(1), CallId(1))]
     );
-    assert!(conversation.turn.waits_only_for_person());
     is(
         &conversation.on(approve(1)),
         r#"record question.answered 1, call.started 1.1
            clear timer Question(QuestionId(1))
            start call 1: alpha.asked {"n":1}"#,
     );
-    assert!(!conversation.turn.waits_only_for_person());
     assert_eq!(conversation.turn.open_questions().count(), 0);
 }
 
@@ -244,7 +242,6 @@ fn a_call_with_a_stale_token_is_parked_and_goes_on_with_a_new_one() {
         server: "alpha",
     };
     assert_eq!(conversation.turn.parked().collect::<Vec<_>>(), [parked]);
-    assert!(conversation.turn.waits_only_for_person());
     let sid = Some("other".into());
     is(
         &conversation.on(Input::Unparked {
