@@ -124,10 +124,7 @@ impl Servers {
                     catalogs.push(connection.catalog());
                     (ServerState::Ready, None)
                 }
-                Err(error) => {
-                    let (state, failure) = state_of(error);
-                    (state, Some(failure))
-                }
+                Err(error) => (error.state(), Some(error.failure().clone())),
             };
             let _gone = said
                 .send(ServerStateChanged {
@@ -183,8 +180,7 @@ impl Servers {
                 // A stale token says nothing about a server that was ready.
                 let outdated = matches!(error, ConnectError::StaleToken(_));
                 if !(outdated && known.state == ServerState::Ready) {
-                    let (state, failure) = state_of(error.clone());
-                    user.fail(server, state, failure);
+                    user.fail(server, error.state(), error.failure().clone());
                 }
                 Err(error)
             }
@@ -299,16 +295,6 @@ impl Servers {
                 user.offer(&server, catalog);
             }
         });
-    }
-}
-
-fn state_of(error: ConnectError) -> (ServerState, Failure) {
-    match error {
-        ConnectError::NeedsConnect(failure) => (ServerState::NeedsConnect, failure),
-        ConnectError::Forbidden(failure) => (ServerState::Forbidden, failure),
-        ConnectError::StaleToken(failure) | ConnectError::Unavailable(failure) => {
-            (ServerState::Unavailable, failure)
-        }
     }
 }
 
