@@ -78,6 +78,14 @@ impl Visitor {
         tab
     }
 
+    /// A new tab at `/` in which this script runs before any of the page's own.
+    pub async fn open_with(&self, script: &str) -> Tab {
+        let tab = self.open_blank().await;
+        tab.run_first(script).await;
+        tab.go("/").await;
+        tab
+    }
+
     /// A new tab that shows nothing yet.
     pub async fn open_blank(&self) -> Tab {
         let mut blank = CreateTargetParams::new("about:blank");

@@ -39,9 +39,7 @@ async fn copied(tab: &Tab) -> String {
 async fn an_answer_says_what_it_took_and_can_be_copied() {
     let world = World::start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
-    let tab = ana.open_blank().await;
-    tab.run_first(CLIPBOARD).await;
-    tab.go("/").await;
+    let tab = ana.open_with(CLIPBOARD).await;
     tab.ask(SALES).await;
     tab.wait_end().await;
     let told = tab.eval("document.querySelector('.told .facts').innerText");

@@ -16,6 +16,14 @@ use super::SALES;
 const WAITS: &str = "Waiting until the answer is complete";
 /// Why they are not sent.
 const HELD: &str = "Not sent: the answer before it did not get to its end";
+/// The answer to the first post never comes to the page that sent it.
+const LOST: &str = "const real = window.fetch;
+  window.fetch = async (path, options) => {
+    const response = await real(path, options);
+    if (path !== '/api/messages' || sessionStorage.getItem('lost')) return response;
+    sessionStorage.setItem('lost', 'yes');
+    return new Promise(() => {});
+  };";
 
 async fn typed(tab: &Tab) -> String {
     tab.find("textbox", "Message").await.value().await
@@ -202,19 +210,7 @@ async fn a_word_that_is_being_composed_is_not_sent() {
 async fn a_message_that_was_on_its_way_when_the_page_was_loaded_anew_counts_once() {
     let world = World::start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
-    let tab = ana.open_blank().await;
-    // The answer to the post never comes to the page that sent it.
-    tab.run_first(
-        "const real = window.fetch;
-         window.fetch = async (path, options) => {
-           const response = await real(path, options);
-           if (path !== '/api/messages' || sessionStorage.getItem('lost')) return response;
-           sessionStorage.setItem('lost', 'yes');
-           return new Promise(() => {});
-         };",
-    )
-    .await;
-    tab.go("/").await;
+    let tab = ana.open_with(LOST).await;
     tab.send(SALES).await;
     tab.wait_true("sessionStorage.getItem('lost') === 'yes'")
         .await;

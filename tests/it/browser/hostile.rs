@@ -15,11 +15,8 @@ const HOSTILE: &str = "<img src=x onerror=alert('title')> hostile";
 
 /// A tab in which an alert is remembered, and stops nothing.
 async fn open(visitor: &Visitor) -> Tab {
-    let tab = visitor.open_blank().await;
-    tab.run_first("window.alert = (words) => { window.harmed = words; };")
-        .await;
-    tab.go("/").await;
-    tab
+    let script = "window.alert = (words) => { window.harmed = words; };";
+    visitor.open_with(script).await
 }
 
 /// Fails if a script of somebody else's ran, or waits for a click.

@@ -110,9 +110,7 @@ async fn from_another_branch_a_link_leads_to_the_answer_that_is_being_given() {
 async fn a_message_waits_behind_one_that_is_on_its_way() {
     let world = World::start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
-    let tab = ana.open_blank().await;
-    tab.run_first(SLOW).await;
-    tab.go("/").await;
+    let tab = ana.open_with(SLOW).await;
     tab.write("First").await;
     tab.press(Key::Enter).await;
     tab.wait_text("Being sent…").await;
@@ -141,9 +139,7 @@ async fn a_message_waits_behind_one_that_is_on_its_way() {
 async fn behind_a_message_that_was_refused_nothing_is_sent() {
     let world = World::start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
-    let tab = ana.open_blank().await;
-    tab.run_first(SLOW).await;
-    tab.go("/").await;
+    let tab = ana.open_with(SLOW).await;
     tab.send("First").await;
     tab.wait_text("Being sent…").await;
     tab.insert("Second").await;

@@ -171,9 +171,7 @@ async fn pictures_are_shown_and_everything_else_is_saved() {
     .await;
     let world = World::build().server("Fake", fake.url()).start().await;
     let ana = Visitor::sign_in(&world, DemoUser::Ana).await;
-    let tab = ana.open_blank().await;
-    tab.run_first(CLIPBOARD).await;
-    tab.go("/").await;
+    let tab = ana.open_with(CLIPBOARD).await;
     shown(&world, &tab).await;
     let card = tab.find(CARD, "show").await.text().await;
     assert!(card.contains("1 image, 1 file, 2 links"), "{card}");
