@@ -54,6 +54,7 @@ mod weight;
 use std::time::Duration;
 
 use harness::browser::Tab;
+use serde_json::json;
 
 /// A question that the scripted model answers with one query and a table.
 const SALES: &str = "What were our sales by year?";
@@ -98,6 +99,16 @@ async fn turns(tab: &Tab) -> String {
         )
         .await;
     html.as_str().unwrap_or_default().to_owned()
+}
+
+/// Waits until the conversation that is shown has these messages.
+async fn wait_messages(tab: &Tab, wanted: &[&str]) {
+    let wanted = json!(wanted);
+    let is = format!(
+        "JSON.stringify([...document.querySelectorAll('.turn .message')]
+           .map((message) => message.textContent.trim())) === JSON.stringify({wanted})"
+    );
+    tab.wait_true(&is).await;
 }
 
 /// Fails if the page that was kept up to date is not the page made anew.

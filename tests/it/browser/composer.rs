@@ -10,7 +10,7 @@ use harness::{
 };
 use serde_json::json;
 
-use super::SALES;
+use super::{SALES, wait_messages};
 
 /// Why messages wait.
 const WAITS: &str = "Waiting until the answer is complete";
@@ -35,15 +35,6 @@ async fn messages(tab: &Tab) -> Vec<String> {
         .eval("[...document.querySelectorAll('.turn .message')].map((m) => m.textContent.trim())")
         .await;
     serde_json::from_value(messages).unwrap()
-}
-
-/// Waits until the conversation has these messages.
-async fn wait_messages(tab: &Tab, wanted: &[&str]) {
-    let is = format!(
-        "JSON.stringify([...document.querySelectorAll('.turn .message')].map((m) => m.textContent.trim())) === {}",
-        json!(json!(wanted).to_string())
-    );
-    tab.wait_true(&is).await;
 }
 
 /// A conversation whose answer does not come.

@@ -7,7 +7,7 @@ use harness::{
     browser::{Key, Offline, Tab, Visitor},
 };
 
-use super::last_turn;
+use super::{last_turn, wait_messages};
 
 /// Why messages wait.
 const WAITS: &str = "Waiting until the answer is complete";
@@ -25,15 +25,6 @@ const SLOW: &str = "const real = window.fetch;
     }
     return real(path, options);
   };";
-
-/// The messages that a tab shows, once they are these.
-async fn wait_messages(tab: &Tab, wanted: &[&str]) {
-    let wanted = serde_json::json!(wanted);
-    let is = format!(
-        "JSON.stringify([...document.querySelectorAll('.turn .message')].map((m) => m.textContent.trim())) === JSON.stringify({wanted})"
-    );
-    tab.wait_true(&is).await;
-}
 
 /// A tab that shows the newest of two branches, which is being answered, and one that shows the other.
 async fn two_branches(world: &World, ana: &Visitor) -> (Tab, Tab) {
