@@ -137,7 +137,7 @@ struct Keys {
 }
 
 #[derive(Debug)]
-struct Key {
+pub(crate) struct Key {
     algorithm: Algorithm,
     key: DecodingKey,
 }
@@ -236,7 +236,7 @@ impl Verifier {
             let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
             match set {
                 Ok(set) => {
-                    keys.by_kid = parse(&set);
+                    keys.by_kid = usable_keys(&set);
                     keys.fetched = Some(Instant::now());
                     keys.tried = Some((Instant::now(), None));
                 }
@@ -254,8 +254,9 @@ impl Verifier {
     }
 }
 
-/// The usable keys of a set (RFC 7517; `"keys": null` is an empty one).
-fn parse(set: &serde_json::Value) -> HashMap<String, Arc<Key>> {
+/// The keys of a set that assertions can be verified with, by their ids (RFC 7517; `"keys": null` is
+/// an empty set).
+pub(crate) fn usable_keys(set: &serde_json::Value) -> HashMap<String, Arc<Key>> {
     let keys = set.get("keys").and_then(serde_json::Value::as_array);
     keys.into_iter()
         .flatten()
@@ -292,5 +293,31 @@ fn flaw(kind: &ErrorKind) -> Flaw {
         }
         ErrorKind::MissingRequiredClaim(_) => Flaw::Malformed("a required claim is missing"),
         _ => Flaw::Malformed("it is malformed"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn only_keys_that_assertions_are_verified_with_are_usable() {
+        let p256 = json!({ "kty": "EC", "crv": "P-256", "x": "AQAB", "y": "AQAB", "kid": "a" });
+        let rsa = json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB", "kid": "b" });
+        let p384 = json!({ "kty": "EC", "crv": "P-384", "x": "AQAB", "y": "AQAB", "kid": "a" });
+        let nameless = json!({ "kty": "RSA", "n": "AQAB", "e": "AQAB" });
+        let empty = json!({ "kty": "RSA", "kid": "b" });
+        for (set, ids) in [
+            (json!({ "keys": null }), vec![]),
+            (json!({}), vec![]),
+            (json!({ "keys": [p384, nameless, empty] }), vec![]),
+            (json!({ "keys": [rsa, p256, {}] }), vec!["a", "b"]),
+        ] {
+            let mut found: Vec<_> = usable_keys(&set).into_keys().collect();
+            found.sort_unstable();
+            assert_eq!(found, ids, "{set}");
+        }
     }
 }

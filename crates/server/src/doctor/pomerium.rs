@@ -15,7 +15,7 @@ use super::{
     report::{Check, Group, Report, Verdict},
     way::{Answer, Way},
 };
-use crate::{clock, config::Config};
+use crate::{clock, config::Config, identity::usable_keys};
 
 /// The keys (RFC 7517) that assertions are signed with.
 const JWKS: &str = "/.well-known/pomerium/jwks.json";
@@ -147,7 +147,7 @@ impl Visit<'_> {
             let mend = format!("make {place} lead to Pomerium's proxy (TOOLGATE_POMERIUM_ADDR)");
             return fail(what, mend);
         }
-        let usable = usable_keys(&answer.json());
+        let usable = usable_keys(&answer.json()).len();
         if usable == 0 {
             let what = format!("{JWKS}: no key that assertions can be verified with");
             let mend = "set `signing_key` (EC P-256 or RSA) or `shared_secret` in Pomerium's \
@@ -360,17 +360,6 @@ fn listed(routes: &[Route]) -> Check {
     Check::ok(Group::Pomerium, id, what)
 }
 
-/// The keys of a set that Toolgate verifies with: ES256 and RS256.
-fn usable_keys(set: &Value) -> usize {
-    let keys = set.get("keys").and_then(Value::as_array);
-    let usable = |key: &&Value| {
-        let text = |name: &str| key.get(name).and_then(Value::as_str);
-        let named = text("kid").is_some();
-        named && (text("kty") == Some("RSA") || text("crv") == Some("P-256"))
-    };
-    keys.into_iter().flatten().filter(usable).count()
-}
-
 /// How far Pomerium's clock is from ours (milliseconds since 1970).
 fn skew(answer: &Answer, now: i64) -> Option<Check> {
     let id = "pomerium.clock";
@@ -448,25 +437,6 @@ mod tests {
             let status = StatusCode::from_u16(status).unwrap();
             let seen = Seen::of(status, &json!({"error": "device not authorized"}));
             assert!(matches!(seen, Seen::WantsCertificate(_)), "{seen:?}");
-        }
-    }
-
-    #[test]
-    fn only_keys_that_toolgate_verifies_with_count() {
-        for (set, count) in [
-            (json!({"keys": null}), 0),
-            (json!({}), 0),
-            (
-                json!({"keys": [{"kty": "EC", "crv": "P-384", "kid": "a"}]}),
-                0,
-            ),
-            (json!({"keys": [{"kty": "EC", "crv": "P-256"}]}), 0),
-            (
-                json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "a"}, {"kty": "RSA", "kid": "b"}]}),
-                2,
-            ),
-        ] {
-            assert_eq!(usable_keys(&set), count, "{set}");
         }
     }
 
