@@ -26,7 +26,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const ANSWER_BYTES: usize = 4 * 1024 * 1024;
 
 /// The list of MCP servers (v0.33, `handler_list_routes.go`).
-const ROUTES: &str = "/.pomerium/mcp/routes";
+pub const ROUTES: &str = "/.pomerium/mcp/routes";
 
 /// Where accounts are disconnected (v0.33, `handler_connect.go`).
 const DISCONNECT: &str = "/.pomerium/mcp/routes/disconnect";
@@ -35,8 +35,8 @@ const DISCONNECT: &str = "/.pomerium/mcp/routes/disconnect";
 /// dropped.
 const CONNECT: &str = "/.pomerium/mcp/connect";
 
-/// The keys (RFC 7517).
-const JWKS: &str = "/.well-known/pomerium/jwks.json";
+/// The keys that assertions are signed with (RFC 7517).
+pub const JWKS: &str = "/.well-known/pomerium/jwks.json";
 
 /// An MCP server behind Pomerium. Whether the user may use it is known only by trying: the list
 /// is not filtered by policy, and its `connected` says nothing about servers without OAuth.

@@ -7,7 +7,7 @@ use futures_util::StreamExt as _;
 use http::{HeaderValue, StatusCode, header};
 use serde_json::Value;
 use url::Url;
-use wire::pomerium::{Pomerium, Route, wants_certificate};
+use wire::pomerium::{JWKS, Pomerium, ROUTES, Route, wants_certificate};
 
 use super::{
     login::Login,
@@ -16,12 +16,6 @@ use super::{
     way::{Answer, Way},
 };
 use crate::{clock, config::Config, identity::usable_keys};
-
-/// The keys (RFC 7517) that assertions are signed with.
-const JWKS: &str = "/.well-known/pomerium/jwks.json";
-
-/// The list of MCP servers (v0.33, `handler_list_routes.go`).
-const ROUTES: &str = "/.pomerium/mcp/routes";
 
 /// How far the clocks may be apart before it is told, seconds: assertions live 300 s, and 60 s of
 /// difference are forgiven.
