@@ -1,5 +1,6 @@
 use chat::shape::table::{documents, tables};
 use serde_json::{Value, json};
+use time::Date;
 
 use super::{super::asked::By, *};
 
@@ -78,18 +79,17 @@ fn columns_are_chosen_or_asked_for() {
 
 /// 2500 days of four regions, the newest first.
 fn long() -> Value {
-    let row = |n: usize| {
-        let (day, region) = (2499 - n / 4, n % 4);
-        let date = format!(
-            "{}-{:02}-{:02}",
-            2000 + day / 336,
-            day / 28 % 12 + 1,
-            day % 28 + 1
-        );
-        let name = ["North", "South", "East", "West"][region];
-        json!([date, name, region * 1000 + day])
-    };
-    Value::Array((0..10_000).map(row).collect())
+    let rows = (0..2500_i32).rev().flat_map(|day| {
+        let date = Date::from_julian_day(2_451_545 + day).unwrap().to_string();
+        let regions = [
+            ("North", 0),
+            ("South", 1000),
+            ("East", 2000),
+            ("West", 3000),
+        ];
+        regions.map(|(name, more)| json!([date, name, more + day]))
+    });
+    Value::Array(rows.collect())
 }
 
 #[test]
