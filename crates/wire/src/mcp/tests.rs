@@ -31,6 +31,10 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 use crate::{http::HttpOptions, tap::TraceTap};
 
+/// What Pomerium wants, for a server that an account is needed for.
+const CHALLENGE: &str =
+    r#"Bearer resource_metadata="https://db/.well-known/oauth-protected-resource""#;
+
 type Answer = Response<UnsyncBoxBody<Bytes, io::Error>>;
 
 /// A request as a hand-made server sees it.
@@ -60,6 +64,19 @@ impl Seen {
 
     fn error(&self, code: i64, message: &str) -> Answer {
         let error = json!({ "code": code, "message": message });
+        json_answer(
+            200,
+            &json!({ "jsonrpc": "2.0", "id": self.body["id"], "error": error }),
+        )
+    }
+
+    /// What Pomerium answers for a tool that its policy refuses.
+    fn denied(&self) -> Answer {
+        let error = json!({
+            "code": -32602,
+            "message": "access denied, please see the authorization log for the request r-2",
+            "data": { "request_id": "r-2" },
+        });
         json_answer(
             200,
             &json!({ "jsonrpc": "2.0", "id": self.body["id"], "error": error }),
@@ -116,6 +133,17 @@ fn bare(status: u16) -> Answer {
 fn with(mut answer: Answer, name: &'static str, value: &str) -> Answer {
     answer.headers_mut().insert(name, value.parse().unwrap());
     answer
+}
+
+/// What Pomerium answers to a token that is stale.
+fn stale() -> Answer {
+    let body = json!({ "error": "Unauthorized", "request_id": "r-1" });
+    with(json_answer(401, &body), "x-request-id", "r-1")
+}
+
+/// What Pomerium answers to who has no account at the server.
+fn unconnected() -> Answer {
+    with(bare(401), "www-authenticate", CHALLENGE)
 }
 
 /// An answer in events: each item is an event's JSON.

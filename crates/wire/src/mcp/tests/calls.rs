@@ -87,30 +87,14 @@ async fn errors_of_the_tool_are_tool_errors() {
 
 #[tokio::test]
 async fn what_pomerium_refuses_was_not_run() {
-    let stale = called(|_| async {
-        let body = json!({ "error": "Unauthorized", "request_id": "r-1" });
-        with(json_answer(401, &body), "x-request-id", "r-1")
-    });
-    let stale = stale.await;
+    let stale = called(|_| async { stale() }).await;
     assert_eq!(refusal(&stale), Refusal::StaleToken);
     assert_eq!(failure(&stale).request_id.as_deref(), Some("r-1"));
 
-    let challenge = r#"Bearer resource_metadata="https://db/.well-known/oauth-protected-resource""#;
-    let unconnected =
-        called(move |_| async move { with(bare(401), "www-authenticate", challenge) }).await;
+    let unconnected = called(|_| async { unconnected() }).await;
     assert_eq!(refusal(&unconnected), Refusal::NeedsConnect);
 
-    let denied = called(|seen| async move {
-        let error = json!({
-            "code": -32602, "message": "access denied, please see the log",
-            "data": { "request_id": "r-2" },
-        });
-        json_answer(
-            200,
-            &json!({ "jsonrpc": "2.0", "id": seen.body["id"], "error": error }),
-        )
-    })
-    .await;
+    let denied = called(|seen| async move { seen.denied() }).await;
     assert_eq!(refusal(&denied), Refusal::Denied);
     assert_eq!(failure(&denied).request_id.as_deref(), Some("r-2"));
 

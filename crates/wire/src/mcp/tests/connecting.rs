@@ -54,32 +54,16 @@ async fn answers_that_are_no_mcp_are_named() {
 
 #[tokio::test]
 async fn pomeriums_refusals_are_told_apart() {
-    let challenge = r#"Bearer resource_metadata="https://db/.well-known/oauth-protected-resource""#;
-    let stale = move |_| async move {
-        let body = json!({ "error": "Unauthorized", "request_id": "r-1" });
-        let reply = with(json_answer(401, &body), "www-authenticate", challenge);
-        with(reply, "x-request-id", "r-1")
-    };
+    let stale = |_| async { with(stale(), "www-authenticate", CHALLENGE) };
     let error = no_connection(serve(stale).await).await;
     assert!(
         matches!(&error, ConnectError::StaleToken(f) if f.request_id.as_deref() == Some("r-1"))
     );
 
-    let unconnected = move |_| async move { with(bare(401), "www-authenticate", challenge) };
-    let error = no_connection(serve(unconnected).await).await;
+    let error = no_connection(serve(|_| async { unconnected() }).await).await;
     assert_eq!(error.state(), ServerState::NeedsConnect);
 
-    let denied = |seen: Seen| async move {
-        let error = json!({
-            "code": -32602,
-            "message": "access denied, please see the authorization log for the request r-2",
-            "data": { "request_id": "r-2" },
-        });
-        json_answer(
-            200,
-            &json!({ "jsonrpc": "2.0", "id": seen.body["id"], "error": error }),
-        )
-    };
+    let denied = |seen: Seen| async move { seen.denied() };
     let error = no_connection(serve(denied).await).await;
     assert!(matches!(&error, ConnectError::Forbidden(f) if f.request_id.as_deref() == Some("r-2")));
 }

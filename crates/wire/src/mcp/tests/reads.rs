@@ -119,30 +119,14 @@ async fn what_is_no_resource_is_no_file() {
 
 #[tokio::test]
 async fn pomeriums_refusals_are_what_they_are() {
-    let stale = read(|_| async {
-        let body = json!({ "error": "Unauthorized", "request_id": "r-1" });
-        with(json_answer(401, &body), "x-request-id", "r-1")
-    });
-    let stale = stale.await;
+    let stale = read(|_| async { stale() }).await;
     assert!(matches!(stale, Err(ReadError::StaleToken(_))), "{stale:?}");
-    let challenge = r#"Bearer resource_metadata="https://db/.well-known/oauth-protected-resource""#;
-    let unconnected = read(move |_| async move { with(bare(401), "www-authenticate", challenge) });
-    let unconnected = unconnected.await;
+    let unconnected = read(|_| async { unconnected() }).await;
     assert!(
         matches!(unconnected, Err(ReadError::NeedsConnect(_))),
         "{unconnected:?}"
     );
-    let denied = read(|seen| async move {
-        let error = json!({
-            "code": -32602, "message": "access denied, please see the log",
-            "data": { "request_id": "r-2" },
-        });
-        json_answer(
-            200,
-            &json!({ "jsonrpc": "2.0", "id": seen.body["id"], "error": error }),
-        )
-    });
-    let denied = denied.await;
+    let denied = read(|seen| async move { seen.denied() }).await;
     assert!(matches!(denied, Err(ReadError::Forbidden(_))), "{denied:?}");
 }
 
