@@ -10,7 +10,7 @@ use super::{
         words::{self, beginning},
     },
     asked::Of,
-    file::{self, Shown},
+    file::{self, Shown, string},
 };
 
 /// Content blocks that are shown: all of them are in the JSON.
@@ -204,12 +204,6 @@ fn web(uri: &str) -> Option<(String, String)> {
 
 fn is_long(text: &str) -> bool {
     text.char_indices().nth(TEXT_CHARS).is_some()
-}
-
-/// A text in an object; empty if there is none.
-pub(super) fn string<'a>(holder: &'a Value, field: &str) -> &'a str {
-    let field = holder.get(field).and_then(Value::as_str);
-    field.unwrap_or_default()
 }
 
 fn size(bytes: usize) -> String {

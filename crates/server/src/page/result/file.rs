@@ -18,8 +18,6 @@ use base64::{
 use serde_json::Value;
 use url::Url;
 
-use super::blocks::string;
-
 /// Characters of a file's name.
 const NAME_CHARS: usize = 80;
 
@@ -154,6 +152,12 @@ pub(super) fn is_readable(holder: &Value) -> bool {
 /// The bytes that base64 text stands for, about.
 pub(super) fn size_of_base64(text: &str) -> usize {
     text.trim_end_matches('=').len().saturating_mul(3) / 4
+}
+
+/// A text in an object; empty if there is none.
+pub(super) fn string<'a>(holder: &'a Value, field: &str) -> &'a str {
+    let field = holder.get(field).and_then(Value::as_str);
+    field.unwrap_or_default()
 }
 
 /// The last part of a URI as a file's name; none if it has none.
