@@ -6,6 +6,7 @@ mod columns;
 mod drawing;
 mod groups;
 mod ink;
+mod key;
 
 use self::{calendar::Unit, groups::Groups};
 use super::{

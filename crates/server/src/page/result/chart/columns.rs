@@ -7,7 +7,7 @@ use super::{
         asked::{By, Drawn, SERIES},
         rows::{Kind, Rows, number},
     },
-    groups::{Key, key},
+    key::{Key, key},
 };
 
 /// Columns whose largest numbers differ by more than this factor are not drawn together unless
