@@ -5,6 +5,8 @@ mod reader;
 mod servers;
 mod source;
 mod traffic;
+#[cfg(test)]
+mod written;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

@@ -136,33 +136,14 @@ fn check(
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::HashMap, fs};
+    use std::fs;
 
     use secrecy::ExposeSecret as _;
 
-    use super::*;
-    use crate::config::Source;
-
-    struct File {
-        settings: HashMap<String, String>,
-        tables: toml::Table,
-    }
-
-    impl Source for File {
-        fn get(&self, key: &str) -> Option<String> {
-            self.settings.get(key).cloned()
-        }
-
-        fn table(&self, name: &str) -> Option<&toml::Table> {
-            self.tables.get(name)?.as_table()
-        }
-    }
+    use super::{super::written::Written, *};
 
     fn servers(list: &str, tables: &str) -> Result<Vec<ConfiguredServer>, String> {
-        let source = File {
-            settings: [(LIST.to_owned(), list.to_owned())].into(),
-            tables: tables.parse().unwrap(),
-        };
+        let source = Written::of(&[(LIST, list)], tables);
         let public = "https://chat.example.com".parse().unwrap();
         let servers = read(&Reader { source: &source }, Some(&public));
         servers.map_err(|error| error.to_string())

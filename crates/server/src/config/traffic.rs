@@ -97,32 +97,10 @@ fn mode(key: &str, text: &str) -> Result<TrafficMode, ConfigError> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::config::Source;
-
-    struct File {
-        settings: HashMap<String, String>,
-        tables: toml::Table,
-    }
-
-    impl Source for File {
-        fn get(&self, key: &str) -> Option<String> {
-            self.settings.get(key).cloned()
-        }
-
-        fn table(&self, name: &str) -> Option<&toml::Table> {
-            self.tables.get(name)?.as_table()
-        }
-    }
+    use super::{super::written::Written, *};
 
     fn settings(pairs: &[(&str, &str)], tables: &str) -> Result<TrafficSettings, String> {
-        let pairs = pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        let source = File {
-            settings: pairs.collect(),
-            tables: tables.parse().unwrap(),
-        };
+        let source = Written::of(pairs, tables);
         let config = crate::Config::read(&source).map_err(|error| error.to_string())?;
         Ok(config.traffic)
     }
