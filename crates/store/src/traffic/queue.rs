@@ -48,7 +48,9 @@ impl Entry {
     /// What it counts towards [`WAITING_BYTES`].
     pub(super) fn weight(&self) -> usize {
         let bytes = match self {
-            Self::Piece(_, piece) => piece.bytes.len() + size_of_val(piece.arrivals.as_slice()),
+            Self::Piece(_, piece) => {
+                piece.bytes.capacity() + size_of_val(piece.arrivals.as_slice())
+            }
             Self::Label(_, body) => body.len(),
             Self::Begun(_, head) => head.url.len() + size(&head.request_headers),
             Self::State(_, state) => {

@@ -10,9 +10,10 @@ use super::{
 /// Bytes of a body that are kept, at most: the largest result there is.
 pub const BODY_KEPT_BYTES: usize = 16 * 1024 * 1024;
 
-/// Bytes of a stream that are gathered into one piece: some hundred events, little enough for
-/// hundreds of streams at once.
-const STREAM_PIECE_BYTES: usize = 16 * 1024;
+/// Bytes of a stream that are gathered into one piece: some dozens of events, little enough for
+/// hundreds of streams at once. Room for as many is made at once: pieces that grow while others do
+/// leave holes between them.
+const STREAM_PIECE_BYTES: usize = 8 * 1024;
 
 /// Bytes of any other body that are gathered into one piece.
 const PIECE_BYTES: usize = 256 * 1024;
@@ -105,22 +106,23 @@ impl Capture {
         if room == 0 {
             return;
         }
-        self.buffer
-            .extend_from_slice(bytes.get(..room).unwrap_or(bytes));
+        let bytes = bytes.get(..room).unwrap_or(bytes);
         let after = micros(exchange.started.elapsed());
+        if self.part == Part::Stream {
+            if self.buffer.len() + bytes.len() > STREAM_PIECE_BYTES {
+                self.hand_on(Rest::Follows, after, secrets);
+            }
+            let room = STREAM_PIECE_BYTES.saturating_sub(self.buffer.len());
+            self.buffer.reserve_exact(room);
+        }
+        self.buffer.extend_from_slice(bytes);
         self.frames += 1;
         self.arrived(self.start + self.buffer.len() as u64, after);
         let (most, old) = match self.part {
             Part::Stream => (STREAM_PIECE_BYTES, after - self.handed_on > PIECE_AGE_US),
             Part::Request | Part::Answer => (PIECE_BYTES, false),
         };
-        if self.buffer.len() >= most || self.arrivals.len() >= PIECE_ARRIVALS {
-            // The next is as large.
-            let (bytes, arrivals) = (self.buffer.len(), self.arrivals.len());
-            self.hand_on(Rest::Follows, after, secrets);
-            self.buffer.reserve(bytes);
-            self.arrivals.reserve(arrivals);
-        } else if old {
+        if self.buffer.len() >= most || self.arrivals.len() >= PIECE_ARRIVALS || old {
             self.hand_on(Rest::Follows, after, secrets);
         }
     }
