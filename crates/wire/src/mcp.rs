@@ -47,7 +47,7 @@ pub use self::{
 use self::{
     echo::Secrets,
     session::Session,
-    trouble::{Kind, Trouble},
+    trouble::{CHECK_SERVER, Kind, Trouble},
 };
 use crate::http::{Credential, Http, Lane};
 
@@ -56,8 +56,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Changes of a list come in bursts: this long after the first it is read.
 const RELIST_DELAY: Duration = Duration::from_millis(200);
-
-const TRY_AGAIN: &str = "Check that the server is up, then try again.";
 
 /// A server.
 #[derive(Clone, Debug)]
@@ -145,7 +143,7 @@ impl From<Trouble> for ConnectError {
             Kind::Denied => Self::Forbidden(failure),
             // Its advice is about a call that may have run.
             Kind::Lost => Self::Unavailable(Failure {
-                advice: TRY_AGAIN.to_owned(),
+                advice: CHECK_SERVER.to_owned(),
                 ..failure
             }),
             Kind::TooLarge
@@ -288,10 +286,9 @@ async fn open(link: &Arc<Link>, eras: &EraMemory) -> Result<(Arc<Session>, Catal
         .unwrap_or_else(|_| {
             let seconds = CONNECT_TIMEOUT.as_secs();
             let message = format!("no answer within {seconds} s");
-            let advice = "Check that the server is up, then try again.";
             Err(Trouble::new(
                 Kind::Lost,
-                Failure::new(Layer::Server, message, advice),
+                Failure::new(Layer::Server, message, CHECK_SERVER),
             ))
         })
 }

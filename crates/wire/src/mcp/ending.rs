@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{
     CallEvent, ConnectError,
-    trouble::{Kind, Trouble},
+    trouble::{ASK_SERVER, Kind, Trouble},
 };
 
 pub(super) fn gone() -> Trouble {
@@ -81,7 +81,7 @@ pub(super) fn of_result(raw: Value) -> CallEvent {
         } else {
             "the tool's result has no content"
         };
-        let failure = Failure::new(Layer::Server, message, "Ask whoever runs the server.");
+        let failure = Failure::new(Layer::Server, message, ASK_SERVER);
         return CallEvent::Ended {
             outcome: Outcome::ProtocolError,
             raw,

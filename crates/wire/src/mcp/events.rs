@@ -16,7 +16,7 @@ use super::{
     echo::Secret,
     inbox::Slot,
     json,
-    trouble::{Kind, Trouble},
+    trouble::{ASK_FOR_LESS, Kind, Trouble},
     wire::{Answer, Wire},
 };
 use crate::http::{HttpError, Sent};
@@ -136,8 +136,8 @@ enum StreamError {
 
 fn too_large() -> Trouble {
     let message = format!("the answer is larger than {RESULT_KEPT_BYTES} bytes");
-    let advice = "Ask for less, for example with a filter or a limit.";
-    Trouble::new(Kind::Limit, Failure::new(Layer::Server, message, advice))
+    let failure = Failure::new(Layer::Server, message, ASK_FOR_LESS);
+    Trouble::new(Kind::Limit, failure)
 }
 
 /// Counts the bytes of the event that is arriving: one without an end would be kept for ever.

@@ -15,7 +15,7 @@ use super::{
     ending::{gone, is_complete},
     inbox::{Cut, Purpose, Reply, Sending, Slot},
     session::{self, METHOD_NOT_FOUND, Session},
-    trouble::{INVALID_PARAMS, Kind, Trouble},
+    trouble::{ASK_SERVER, INVALID_PARAMS, Kind, Trouble},
 };
 
 /// Bytes of a URI: longer than what browsers and servers take of one. From 2026-07-28 on it is a
@@ -26,7 +26,6 @@ const URI_BYTES: usize = 8 * 1024;
 const RESOURCE_NOT_FOUND: i64 = -32002;
 
 const NEW_LINK: &str = "It may be gone by now: have the tool called again, for a new link.";
-const ASK_SERVER: &str = "Ask whoever runs the server.";
 
 /// A resource to be read.
 #[derive(Clone, Debug)]

@@ -65,8 +65,8 @@ impl Trouble {
 
     /// What is not MCP.
     pub(super) fn protocol(message: impl Into<String>) -> Self {
-        let advice = "Ask whoever runs the server to check it.";
-        Self::new(Kind::Protocol, Failure::new(Layer::Server, message, advice))
+        let failure = Failure::new(Layer::Server, message, ASK_TO_CHECK);
+        Self::new(Kind::Protocol, failure)
     }
 
     /// Text that cannot be read as JSON.
@@ -88,8 +88,8 @@ impl Trouble {
     /// An answer of more values than we take.
     pub(super) fn too_many_values(most: usize) -> Self {
         let message = format!("the answer has too many values: more than {most}");
-        let advice = "Ask for less, for example with a filter or a limit.";
-        Self::new(Kind::Limit, Failure::new(Layer::Server, message, advice))
+        let failure = Failure::new(Layer::Server, message, ASK_FOR_LESS);
+        Self::new(Kind::Limit, failure)
     }
 
     /// An answer that never came.
@@ -149,8 +149,8 @@ impl Trouble {
                 }
             }
             HttpError::Lagged { .. } | HttpError::TooLarge { .. } => {
-                let advice = "Ask for less, for example with a filter or a limit.";
-                Self::new(Kind::Limit, Failure::new(Layer::Server, message, advice))
+                let failure = Failure::new(Layer::Server, message, ASK_FOR_LESS);
+                Self::new(Kind::Limit, failure)
             }
         }
     }
@@ -188,9 +188,12 @@ const CUT_BY_ROUTE: &str = "Pomerium cuts this server's answers after 30 seconds
                             0.32.";
 const ASK_POLICY: &str =
     "Ask whoever runs the route for access; the request id leads them to the decision.";
-const ASK_SERVER: &str = "Ask whoever runs the server for access.";
+const ASK_FOR_ACCESS: &str = "Ask whoever runs the server for access.";
+const ASK_TO_CHECK: &str = "Ask whoever runs the server to check it.";
+pub(super) const ASK_FOR_LESS: &str = "Ask for less, for example with a filter or a limit.";
+pub(super) const ASK_SERVER: &str = "Ask whoever runs the server.";
+pub(super) const CHECK_SERVER: &str = "Check that the server is up, then try again.";
 const TRY_AGAIN: &str = "Try again.";
-const CHECK_SERVER: &str = "Check that the server is up, then try again.";
 const CHECK_FIRST: &str = "The call may have had its effect: check before repeating it.";
 
 /// The first words of a body, in one line.

@@ -4,7 +4,10 @@ use ::http::{HeaderMap, StatusCode, header};
 use chat::failure::{Failure, Layer};
 use serde_json::Value;
 
-use super::{ASK_POLICY, ASK_SERVER, CHECK_FIRST, Kind, TRY_AGAIN, Trouble, excerpt};
+use super::{
+    ASK_FOR_ACCESS, ASK_POLICY, ASK_TO_CHECK, CHECK_FIRST, CHECK_SERVER, Kind, TRY_AGAIN, Trouble,
+    excerpt,
+};
 use crate::{
     http::Sent,
     pomerium::{ROUTE_CUT, wants_certificate},
@@ -105,7 +108,7 @@ impl Rejection<'_> {
         let (what, advice) = if layer == Layer::Pomerium {
             ("policy denies this", ASK_POLICY)
         } else {
-            ("the server refuses this", ASK_SERVER)
+            ("the server refuses this", ASK_FOR_ACCESS)
         };
         (Kind::Denied, layer, self.says(what), advice)
     }
@@ -171,7 +174,7 @@ impl Rejection<'_> {
                 Kind::Unreachable,
                 self.led_to,
                 self.says("the server could not be reached"),
-                "Check that the server is up, then try again.",
+                CHECK_SERVER,
             );
         }
         // Pomerium's own 502 (v0.33, `extproc/server.go`).
@@ -200,12 +203,11 @@ impl Rejection<'_> {
                 CHECK_FIRST,
             );
         }
-        let advice = "Ask whoever runs the server to check it.";
         (
             Kind::Protocol,
             self.layer(),
             self.says("the server failed"),
-            advice,
+            ASK_TO_CHECK,
         )
     }
 
