@@ -4,6 +4,7 @@
 
 mod fake;
 mod look;
+mod said;
 
 mod accounts;
 mod admin;

@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 use crate::{
     fake::{Fake, answer},
     look::eventually,
+    said::Said,
 };
 
 use self::{
     gateway::{Gateway, TOKEN, redirect_of},
-    terminal::{Running, Said, Terminal, mode},
+    terminal::{Running, Terminal, mode},
 };
 
 /// Where a sign-in page would be.

@@ -13,6 +13,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use uuid::Uuid;
 
+use crate::said::Said;
+
 /// The host of the page.
 const CHAT: &str = "chat.localhost";
 
@@ -21,14 +23,6 @@ pub(super) struct Clinic {
     settings: HashMap<String, String>,
     token: Option<String>,
     home: TempDir,
-}
-
-/// What the doctor said.
-#[derive(Debug)]
-pub(super) struct Said {
-    code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
 }
 
 impl Clinic {
@@ -81,14 +75,7 @@ impl Clinic {
 
     /// Runs the doctor to its end.
     pub(super) async fn run(&self, arguments: &[&str]) -> Said {
-        let running = self.command(arguments).output();
-        let output = tokio::time::timeout(PATIENCE, running).await;
-        let output = output.expect("it goes on").expect("it runs");
-        Said {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Said::by(&mut self.command(arguments)).await
     }
 
     /// The first line, while the doctor is still at work.

@@ -12,17 +12,11 @@ use tokio::{
     process::{Child, ChildStdout, Command},
 };
 
+use crate::said::Said;
+
 /// A person whose home was empty at first.
 pub(super) struct Terminal {
     home: TempDir,
-}
-
-/// What a command said.
-#[derive(Debug)]
-pub(super) struct Said {
-    pub(super) code: Option<i32>,
-    pub(super) stdout: String,
-    pub(super) stderr: String,
 }
 
 /// A command that goes on.
@@ -52,14 +46,7 @@ impl Terminal {
 
     /// Runs a command to its end.
     pub(super) async fn run(&self, arguments: &[&str]) -> Said {
-        let running = self.command(arguments).output();
-        let output = tokio::time::timeout(PATIENCE, running).await;
-        let output = output.expect("it goes on").expect("it runs");
-        Said {
-            code: output.status.code(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Said::by(&mut self.command(arguments)).await
     }
 
     /// Starts a command that goes on.
