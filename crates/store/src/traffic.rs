@@ -11,6 +11,7 @@
 
 mod exchange;
 mod read;
+mod reported;
 mod retention;
 
 mod queue;
@@ -39,6 +40,7 @@ pub use self::{
     },
     queue::{OpenExchange, WAITING_BYTES},
     read::{EXCHANGES_PAGE, TURNS_PAGE},
+    reported::Reported,
     retention::Purged,
 };
 use self::{

@@ -16,7 +16,8 @@ use chat::{
 };
 use serde::{Deserialize, Serialize};
 use store::traffic::{
-    BodyRecord, Dropped, ExchangeId, ExchangeRow, ExchangeWhole, Kept, NotKept, Paused, TrafficTurn,
+    BodyRecord, Dropped, ExchangeId, ExchangeRow, ExchangeWhole, Kept, NotKept, Paused, Reported,
+    TrafficTurn,
 };
 
 use crate::{
@@ -101,6 +102,10 @@ struct ExchangeBody {
     /// None while it is open.
     end: Option<&'static str>,
     failure: Option<String>,
+    /// Whether the result of the tool that came has `isError: true`.
+    is_error: bool,
+    /// The code of the JSON-RPC error that came.
+    rpc_error: Option<i64>,
 }
 
 /// An exchange with everything that was kept of it.
@@ -288,6 +293,11 @@ impl From<ExchangeRow> for ExchangeBody {
             frames_in: row.frames_in,
             end: row.end.as_ref().map(End::name),
             failure: row.end.as_ref().and_then(End::failure).map(str::to_owned),
+            is_error: row.reported == Some(Reported::Tool),
+            rpc_error: match row.reported {
+                Some(Reported::Rpc(code)) => Some(code),
+                Some(Reported::Tool) | None => None,
+            },
         }
     }
 }

@@ -4,7 +4,7 @@ use chat::{exchange::End, ids::TurnId};
 use sqlx::{Connection, SqliteConnection};
 
 use super::{
-    ExchangeState,
+    ExchangeState, Reported,
     prepare::{Hash, NewExchange, Packed, Part, Prepared, PreparedPiece},
 };
 use crate::body::count;
@@ -37,6 +37,7 @@ pub(super) async fn group(
                     .await?;
             }
             Prepared::State(number, new) => state(&mut tx, *number, new).await?,
+            Prepared::Reported(number, said) => reported(&mut tx, *number, *said).await?,
         }
     }
     tx.commit().await?;
@@ -102,6 +103,23 @@ async fn state(
     .bind(end.map(End::name))
     .bind(new.ended_after_us.map(count))
     .bind(end.and_then(End::failure))
+    .bind(number)
+    .execute(conn)
+    .await
+    .map(drop)
+}
+
+/// Writes what an answer says went wrong, where it stands how an exchange failed: of those that did
+/// not fail by themselves.
+async fn reported(
+    conn: &mut SqliteConnection,
+    number: i64,
+    said: Reported,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(
+        "UPDATE exchanges SET failure = $1 WHERE id = $2 AND ended IN ('complete', 'dropped')",
+    )
+    .bind(said.text())
     .bind(number)
     .execute(conn)
     .await

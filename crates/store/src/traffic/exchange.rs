@@ -5,6 +5,8 @@ use chat::{
     ids::{CallId, RoundId, Subject, TurnId},
 };
 
+use super::Reported;
+
 /// The id of an exchange: a `UUIDv7`, made by whoever records it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ExchangeId(pub String);
@@ -156,20 +158,24 @@ pub struct ExchangeRow {
     pub frames_in: u64,
     /// How it ended; none: it is still open.
     pub end: Option<End>,
+    /// What the answer itself says went wrong, of an MCP server whose bodies are kept.
+    pub reported: Option<Reported>,
     /// The JSON-RPC method (of `tools/call` with the tool's name) or the model, from the request's
     /// body.
     pub label: Option<String>,
 }
 
 impl ExchangeRow {
-    /// Whether it failed: it broke off, ended without an answer, or was refused. (Of those that
-    /// are open or were interrupted it cannot be said; [`TrafficTurn::errors`] counts the same.)
+    /// Whether it failed: it broke off, ended without an answer, was refused, or its answer says
+    /// that something failed. (Of those that are open or were interrupted it cannot be said;
+    /// [`TrafficTurn::errors`] counts the same.)
     pub fn failed(&self) -> bool {
         let refused = self.status.is_none_or(|status| status >= 400);
+        let reported = self.reported.is_some();
         match self.end {
             Some(End::Failed(_)) => true,
-            Some(End::Complete) => refused,
-            Some(End::Dropped) => refused && self.status.is_some(),
+            Some(End::Complete) => refused || reported,
+            Some(End::Dropped) => refused && self.status.is_some() || reported,
             Some(End::Interrupted) | None => false,
         }
     }

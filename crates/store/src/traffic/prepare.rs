@@ -1,19 +1,26 @@
 //! What is done to entries before they are written: hashing, compressing, taking apart. It takes
 //! its time, so it runs aside.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
+use chat::exchange::Peer;
 use sha2::{Digest, Sha256};
 
 use super::{
-    Bodies, ExchangeHead, ExchangeState, Piece, Repeats, Side,
+    Bodies, ExchangeHead, ExchangeState, Piece, Repeats, Reported, Side,
     pack::{self, Packer},
     queue::Entry,
+    reported::Reader,
 };
 
 /// Parts of bodies that are remembered as stored: those of some dozens of long conversations. Each
 /// costs about 60 bytes.
 const SEEN: usize = 32 * 1024;
+
+/// Answers that are read at once for what they say went wrong: some thousand open exchanges. Of
+/// more, those that began first are read no further (their ends may never come). Each costs about
+/// 100 bytes.
+const READ_AT_ONCE: usize = 4 * 1024;
 
 pub(super) type Hash = [u8; 32];
 
@@ -21,6 +28,7 @@ pub(super) type Hash = [u8; 32];
 pub(super) struct Preparer {
     packer: Packer,
     seen: HashMap<Hash, i64>,
+    readers: BTreeMap<i64, Reader>,
 }
 
 /// An entry as it is written.
@@ -33,6 +41,8 @@ pub(super) enum Prepared {
     Label(i64, String),
     /// How far it is.
     State(i64, Box<ExchangeState>),
+    /// What its answer says went wrong, after its end.
+    Reported(i64, Reported),
 }
 
 pub(super) struct NewExchange {
@@ -75,6 +85,7 @@ impl Preparer {
         Self {
             packer: Packer::new(),
             seen: HashMap::new(),
+            readers: BTreeMap::new(),
         }
     }
 
@@ -100,6 +111,7 @@ impl Preparer {
             match entry {
                 Entry::Begun(number, head) => {
                     order.push(number);
+                    self.begin(number, &head);
                     let new = NewExchange {
                         head: *head,
                         label: None,
@@ -111,13 +123,22 @@ impl Preparer {
                     if piece.side == Side::Request && piece.start == 0 {
                         label(number, &piece.bytes, &mut begun, &mut prepared);
                     }
+                    if let (Side::Response, Some(reader)) =
+                        (piece.side, self.readers.get_mut(&number))
+                    {
+                        reader.read(piece.start, &piece.bytes);
+                    }
                     prepared.push(Prepared::Piece(self.piece(number, piece)));
                 }
                 Entry::Label(number, body) => label(number, &body, &mut begun, &mut prepared),
-                Entry::State(number, state) => match begun.get_mut(&number) {
-                    Some(new) => new.state = Some(*state),
-                    None => prepared.push(Prepared::State(number, state)),
-                },
+                Entry::State(number, state) => {
+                    let reported = state.end.as_ref().and_then(|_| self.end(number));
+                    match begun.get_mut(&number) {
+                        Some(new) => new.state = Some(*state),
+                        None => prepared.push(Prepared::State(number, state)),
+                    }
+                    prepared.extend(reported.map(|said| Prepared::Reported(number, said)));
+                }
                 Entry::Forget(..) | Entry::Purge(..) | Entry::Flush(_) => {}
             }
         }
@@ -127,6 +148,23 @@ impl Preparer {
             .collect();
         whole.append(&mut prepared);
         whole
+    }
+
+    /// An exchange begins: an MCP server's answer is read for what it says went wrong.
+    fn begin(&mut self, number: i64, head: &ExchangeHead) {
+        match head.peer {
+            Peer::Mcp => {}
+            Peer::Model | Peer::Pomerium => return,
+        }
+        self.readers.insert(number, Reader::default());
+        if self.readers.len() > READ_AT_ONCE {
+            self.readers.pop_first();
+        }
+    }
+
+    /// An exchange ends: what its answer says went wrong.
+    fn end(&mut self, number: i64) -> Option<Reported> {
+        self.readers.remove(&number)?.found()
     }
 
     fn piece(&mut self, exchange: i64, piece: Piece) -> PreparedPiece {

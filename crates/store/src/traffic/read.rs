@@ -7,8 +7,8 @@ use chat::{
 use sqlx::{FromRow, Row, SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    Bodies, BodyRecord, ExchangeId, ExchangeRow, ExchangeWhole, Kept, NotKept, Side, TrafficStore,
-    TrafficTurn, pack,
+    Bodies, BodyRecord, ExchangeId, ExchangeRow, ExchangeWhole, Kept, NotKept, Reported, Side,
+    TrafficStore, TrafficTurn, pack,
 };
 use crate::{body::stored_count, error::StoreError};
 
@@ -55,7 +55,8 @@ impl TrafficStore {
              THEN MAX(started_at + COALESCE(ended_after, 0) / 1000) END, \
              COUNT(*), \
              COUNT(CASE WHEN ended = 'failed' OR ended = 'complete' AND status IS NULL \
-             OR ended IN ('complete', 'dropped') AND status >= 400 THEN 1 END), \
+             OR ended IN ('complete', 'dropped') AND (status >= 400 OR failure IS NOT NULL) \
+             THEN 1 END), \
              SUM(bytes_in), SUM(bytes_out) FROM exchanges \
              WHERE subject = $1 AND turn_id IS NOT NULL AND ($2 IS NULL OR turn_id < $2) \
              GROUP BY turn_id ORDER BY turn_id DESC LIMIT $3",
@@ -184,6 +185,8 @@ impl FromRow<'_, SqliteRow> for Columns {
         let small = |number: Option<i64>| number.and_then(|n| u32::try_from(n).ok());
         let peer: String = from.try_get("peer")?;
         let failure = text("failure")?;
+        // Of what failed by itself it says how that failed.
+        let reported = failure.as_deref().and_then(Reported::of_text);
         // A word of a newer version's is an end, too.
         let end = |name: String| End::of_name(&name, failure).unwrap_or(End::Interrupted);
         let end = text("ended")?.map(end);
@@ -205,6 +208,7 @@ impl FromRow<'_, SqliteRow> for Columns {
             bytes_out: stored_count(from.try_get("bytes_out")?),
             bytes_in: stored_count(from.try_get("bytes_in")?),
             frames_in: stored_count(from.try_get("frames_in")?),
+            reported: reported.filter(|_| !matches!(end, Some(End::Failed(_)))),
             end,
             label: text("label")?,
         };

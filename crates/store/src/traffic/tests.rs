@@ -294,3 +294,43 @@ async fn errors_are_counted_as_a_row_says_it_failed() {
     assert_eq!(turns[0].errors, failed as u64);
     store.close().await;
 }
+
+#[tokio::test]
+async fn what_an_answer_says_went_wrong_is_an_error() {
+    let file = File::new();
+    let store = file.open().await;
+    let (before, after) = (
+        br#"{"id":1,"result":{"content":[],"#,
+        br#""isError":true}}"#,
+    );
+    let size = (before.len() + after.len()) as u64;
+    let exchange = store.begin(head("tool", Some("turn-1"))).unwrap();
+    exchange.piece(frame(0, before, 1));
+    // Its end comes with another group than its beginning.
+    store.flush().await.unwrap();
+    exchange.piece(frame(before.len() as u64, after, 2));
+    exchange.state(ended(0, size));
+    let error = br#"{"id":2,"error":{"code":-32602,"message":"No such tool"}}"#;
+    for (id, peer) in [("rpc", Peer::Mcp), ("model", Peer::Model)] {
+        let head = ExchangeHead {
+            peer,
+            ..head(id, Some("turn-1"))
+        };
+        let exchange = store.begin(head).unwrap();
+        exchange.piece(frame(0, error, 1));
+        exchange.state(ended(0, error.len() as u64));
+    }
+    store.flush().await.unwrap();
+    let turn = TurnId::from("turn-1");
+    let rows = store.exchanges(&ana(), Some(&turn), 10).await.unwrap();
+    let seen: Vec<_> = rows
+        .iter()
+        .map(|row| (row.reported, row.failed()))
+        .collect();
+    let (tool, rpc) = (Some(Reported::Tool), Some(Reported::Rpc(-32602)));
+    assert_eq!(seen, [(tool, true), (rpc, true), (None, false)]);
+    assert!(rows.iter().all(|row| row.end == Some(End::Complete)));
+    let turns = store.turns(&ana(), None, 10).await.unwrap();
+    assert_eq!(turns[0].errors, 2);
+    store.close().await;
+}

@@ -341,7 +341,7 @@ impl Writer {
                 Prepared::Exchange(..) => self.queue.lost_exchange(),
                 Prepared::Piece(_) => self.queue.lost_piece(),
                 Prepared::State(number, state) => self.write_later(number, state),
-                Prepared::Label(..) => {}
+                Prepared::Label(..) | Prepared::Reported(..) => {}
             }
         }
     }

@@ -5,7 +5,7 @@ use chat::{
     exchange::{End, Peer},
     ids::{CallId, ConversationId, Subject, TurnId},
 };
-use store::traffic::{BodyRecord, ExchangeRow, ExchangeWhole, Kept};
+use store::traffic::{BodyRecord, ExchangeRow, ExchangeWhole, Kept, Reported};
 
 use super::{
     body::{Body, Formatted, Shown},
@@ -139,7 +139,14 @@ fn failure(row: &ExchangeRow) -> Option<String> {
     match &row.end {
         Some(End::Failed(why)) => Some(shown(why)),
         Some(End::Interrupted) => Some("Toolgate ended before it did.".to_owned()),
-        Some(End::Complete | End::Dropped) | None => None,
+        Some(End::Complete | End::Dropped) | None => row.reported.map(reported),
+    }
+}
+
+fn reported(said: Reported) -> String {
+    match said {
+        Reported::Tool => "It arrived, and says that the tool failed (isError).".to_owned(),
+        Reported::Rpc(code) => format!("It arrived, and is a JSON-RPC error: {code}."),
     }
 }
 

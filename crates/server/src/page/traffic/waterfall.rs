@@ -5,7 +5,7 @@ use chat::{
     ids::TurnId,
     transcript::Transcript,
 };
-use store::traffic::ExchangeRow;
+use store::traffic::{ExchangeRow, Reported};
 use url::Url;
 
 use super::words;
@@ -211,9 +211,19 @@ pub(super) fn status(row: &ExchangeRow) -> (&'static str, String) {
         (Some(End::Dropped), None) => ("left", "Given up".to_owned()),
         // Dropped with an answer: what was wanted of it had come. A stream of a model's is not read
         // to its last byte.
-        (Some(End::Dropped | End::Complete), Some(code)) => {
-            (if refused { "failed" } else { "ok" }, code)
-        }
+        (Some(End::Dropped | End::Complete), Some(code)) => match row.reported.map(reported) {
+            Some(said) => ("failed", format!("{code}, {said}")),
+            None if refused => ("failed", code),
+            None => ("ok", code),
+        },
+    }
+}
+
+/// What an answer says went wrong, in words.
+fn reported(said: Reported) -> String {
+    match said {
+        Reported::Tool => "the tool failed".to_owned(),
+        Reported::Rpc(code) => format!("error {code}"),
     }
 }
 
@@ -281,6 +291,7 @@ mod tests {
             bytes_in: 0,
             frames_in: 0,
             end: ended.map(|_| End::Complete),
+            reported: None,
             label: None,
         }
     }
@@ -324,6 +335,26 @@ mod tests {
         );
         // The clock was set back.
         assert_eq!(lasted(rows.first().unwrap(), 0), 0);
+    }
+
+    #[test]
+    fn what_an_answer_says_went_wrong_stands_beside_its_status() {
+        let seen = |said| {
+            let row = ExchangeRow {
+                reported: Some(said),
+                ..exchange(0, None, Some(1))
+            };
+            assert!(row.failed());
+            status(&row)
+        };
+        assert_eq!(
+            seen(Reported::Tool),
+            ("failed", "200, the tool failed".to_owned())
+        );
+        assert_eq!(
+            seen(Reported::Rpc(-32602)),
+            ("failed", "200, error -32602".to_owned())
+        );
     }
 
     #[test]
