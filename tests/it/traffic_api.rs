@@ -232,6 +232,66 @@ async fn the_turns_of_programs_are_there_and_lists_can_be_narrowed() {
 }
 
 #[tokio::test]
+async fn what_a_server_says_went_wrong_is_an_error_everywhere() {
+    let fake = Fake::start(|seen| {
+        ready(match (seen.method(), seen.tool()) {
+            ("tools/call", "fails") => seen.result(&json!({
+                "content": [{ "type": "text", "text": "The pump is off." }], "isError": true,
+            })),
+            ("tools/call", "errs") => seen.error(-32602, "No such valve"),
+            _ => seen.plain(&[tool("fails"), tool("errs"), tool("works")]),
+        })
+    })
+    .await;
+    let world = World::build().server("Pumps", fake.url()).start().await;
+    let ana = world.ana();
+    let call = |name| Call::new(name, &json!({}));
+    let calls = ["Pumps__fails", "Pumps__errs", "Pumps__works"].map(call);
+    world.model().queue(Reply::calls(calls));
+    world.model().queue(Reply::text("One of three."));
+    let posted = ana.ask_to_end("Look at the pumps").await;
+    let all = exchanges(&ana, &posted.turn).await;
+    let of = |tool: &str| {
+        let label = format!("tools/call {tool}");
+        let found = all.iter().find(|it| it["label"] == label).unwrap();
+        let [id, status, said, code] =
+            ["id", "status", "is_error", "rpc_error"].map(|name| found[name].clone());
+        (id.as_str().unwrap().to_owned(), [status, said, code])
+    };
+    let (fails, errs, works) = (of("fails"), of("errs"), of("works"));
+    // What HTTP says stays what it is.
+    assert_eq!(fails.1, [json!(200), json!(true), Value::Null]);
+    assert_eq!(errs.1, [json!(200), json!(false), json!(-32602)]);
+    assert_eq!(works.1, [json!(200), json!(false), Value::Null]);
+
+    let list: Value = ana.get_json("/api/traffic").await;
+    let said = |it: &&Value| it["is_error"] == true || it["rpc_error"] != Value::Null;
+    let refused = |it: &&Value| it["status"].as_u64().is_none_or(|status| status >= 400);
+    let failed = all.iter().filter(|it| said(it) || refused(it)).count();
+    assert_eq!(list["turns"][0]["errors"], json!(failed));
+    assert!(failed >= 2, "{failed}");
+    let turn = page(&ana, &format!("/traffic/{}", posted.turn)).await.body;
+    for words in [
+        "200, the tool failed",
+        "200, error -32602",
+        &format!("<dt>Errors</dt><dd>{failed}</dd>"),
+    ] {
+        assert!(turn.contains(words), "no {words} in {turn}");
+    }
+    let listed = page(&ana, "/traffic?errors=on").await.body;
+    assert!(listed.contains(&format!("{failed} errors")), "{listed}");
+    for (id, words) in [
+        (&fails.0, "says that the tool failed"),
+        (&errs.0, "JSON-RPC error: -32602"),
+    ] {
+        let opened = page(&ana, &format!("/traffic/{}/{id}", posted.turn)).await;
+        assert!(opened.body.contains(words), "{}", opened.body);
+    }
+    world.finish().await;
+    fake.end().await;
+}
+
+#[tokio::test]
 async fn hostile_words_are_shown_and_not_obeyed() {
     const HOSTILE: &str =
         "</code></pre><script>alert(1)</script><img src=x onerror=alert(1)>\u{202e}";
