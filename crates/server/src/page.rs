@@ -25,7 +25,7 @@ mod json;
 mod round;
 mod turn;
 mod waited;
-pub(crate) mod words;
+mod words;
 
 mod greeting;
 mod models;

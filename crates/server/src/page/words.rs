@@ -1,8 +1,7 @@
 //! Sizes, durations, counts and moments in words, the same on every page.
 
-use time::OffsetDateTime;
-
 use super::visible;
+use crate::clock::rfc3339;
 
 /// Bytes as people read them: `512 B`, `3.4 KiB`.
 pub(super) fn size(bytes: u64) -> String {
@@ -50,21 +49,6 @@ pub(super) fn beginning(text: &str, chars: usize) -> String {
 /// `count` of something, with the word for one or for more.
 pub(super) fn count(count: u64, one: &str, more: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { more })
-}
-
-/// A moment, from milliseconds since 1970, as RFC 3339 has it: `2026-11-22T19:30:05.120Z`. What is
-/// outside of the years 0 to 9999, which it does not have, is 1970.
-pub(crate) fn rfc3339(ms: i64) -> String {
-    let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000);
-    let moment = moment.ok().filter(|it| it.year() >= 0);
-    let moment = moment.unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    let (hours, minutes, seconds, millis) = moment.to_hms_milli();
-    format!(
-        "{:04}-{:02}-{:02}T{hours:02}:{minutes:02}:{seconds:02}.{millis:03}Z",
-        moment.year(),
-        u8::from(moment.month()),
-        moment.day()
-    )
 }
 
 /// A moment, from milliseconds since 1970, for a page: `2026-11-22 19:30:05 UTC`.
@@ -153,10 +137,6 @@ mod tests {
         ];
         for (ms, words) in moments {
             assert_eq!(moment(ms), words);
-        }
-        assert_eq!(rfc3339(1_795_375_805_120), "2026-11-22T19:30:05.120Z");
-        for ms in [i64::MAX, i64::MIN] {
-            assert_eq!(rfc3339(ms), "1970-01-01T00:00:00.000Z");
         }
     }
 }

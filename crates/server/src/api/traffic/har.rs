@@ -11,7 +11,7 @@ use store::{
 use url::Url;
 
 use super::text_or_base64;
-use crate::{app::AppState, context::Context, page::words::rfc3339};
+use crate::{app::AppState, clock::rfc3339, context::Context};
 
 /// Bytes of bodies in one archive: what is over it comes without its bodies.
 const BODY_BYTES: u64 = 64 * 1024 * 1024;

@@ -12,6 +12,7 @@ use url::form_urlencoded;
 
 use super::words;
 use crate::{
+    clock,
     context::Context,
     page::{assets, visible},
 };
@@ -149,7 +150,7 @@ impl Turn {
         let lasted = lasted.and_then(|ms| u64::try_from(ms).ok());
         Self {
             question: question(started),
-            datetime: words::rfc3339(row.started_at),
+            datetime: clock::rfc3339(row.started_at),
             moment: words::moment(row.started_at),
             is_api: started.is_some_and(|started| started.request.is_some()),
             end_kind,
