@@ -18,6 +18,12 @@ use super::{
 /// Characters of a text in the tree.
 const TEXT_CHARS: usize = 2000;
 
+/// Characters of what a message says, beside it while it is folded.
+const SAID_CHARS: usize = 80;
+
+/// Fields among which those of a message are looked for.
+const MESSAGE_FIELDS: usize = 8;
+
 /// Characters of a key.
 const KEY_CHARS: usize = 200;
 
@@ -64,6 +70,8 @@ enum Node {
     Open {
         key: Option<String>,
         size: String,
+        /// Of a message to a model who speaks, and how that begins.
+        said: Option<String>,
         open: bool,
     },
     /// The last container ends.
@@ -173,6 +181,7 @@ impl<'a> Walk<'a> {
             open: key.is_none() || depth < OPEN_DEPTH && size <= OPEN_ENTRIES,
             key,
             size: container.size(),
+            said: said(&container),
         });
         self.entries(path, &container, (0, depth + 1));
         self.nodes.push(Node::Close);
@@ -211,6 +220,20 @@ impl<'a> Json<'a> {
                 Some(_) | None => None,
             },
         }
+    }
+
+    /// None for what is no text.
+    fn text(self) -> Option<&'a str> {
+        match self {
+            Self::Known(value) => value.as_str(),
+            Self::Written(raw) if raw.get().starts_with('"') => Some(inside(raw)),
+            Self::Written(_) => None,
+        }
+    }
+
+    /// An entry of what has few.
+    fn member(self, key: &str) -> Option<Self> {
+        self.container()?.member(key)
     }
 
     /// What it is, as a class of the style sheet, and its text.
@@ -260,6 +283,13 @@ impl<'a> Container<'a> {
         count(self.len() as u64, one, more)
     }
 
+    /// An entry, if it is among the first few.
+    fn member(&self, key: &str) -> Option<Json<'a>> {
+        let members = self.members(0, MESSAGE_FIELDS).into_iter();
+        let mut found = members.filter(|(name, _)| name == key);
+        found.next().map(|(_, value)| value)
+    }
+
     /// So many of its entries.
     fn members(&self, from: usize, most: usize) -> Vec<(String, Json<'a>)> {
         let number = |(index, value): (usize, Json<'a>)| (index.to_string(), value);
@@ -286,6 +316,28 @@ impl<'a> Container<'a> {
             }
         }
     }
+}
+
+/// Of a message to a model, or of one of its own, who speaks and how that begins: `user: What…`.
+fn said(message: &Container<'_>) -> Option<String> {
+    if message.is_list() {
+        return None;
+    }
+    let role = beginning(message.member("role")?.text()?, SAID_CHARS);
+    let content = message.member("content").and_then(|content| {
+        let part = || content.member("0")?.member("text")?.text();
+        content.text().or_else(part)
+    });
+    let function = || {
+        let call = message.member("tool_calls")?.member("0")?;
+        call.member("function")?.member("name")?.text()
+    };
+    let words = match (content.filter(|text| !text.is_empty()), function()) {
+        (Some(text), _) => beginning(text, SAID_CHARS),
+        (None, Some(function)) => format!("calls {}", beginning(function, SAID_CHARS)),
+        (None, None) => return Some(role),
+    };
+    Some(format!("{role}: {words}"))
 }
 
 /// A string as it was written, without its quotation marks; anything else as it is.
@@ -354,6 +406,36 @@ mod tests {
         );
         assert_eq!(folded("{\"a\": "), None);
         assert_eq!(folded("data: 1"), None);
+    }
+
+    #[test]
+    fn a_message_says_who_speaks() {
+        let shown = |message: &str| read(&format!(r#"[{message}]"#));
+        let says = |message: &str, said: &str| {
+            let text = shown(message);
+            assert!(text.contains(&format!("fields {said} role")), "{text}");
+        };
+        says(
+            r#"{"role":"user","content":"What were…"}"#,
+            "user: What were…",
+        );
+        let parts = r#"{"role":"user","content":[{"type":"text","text":"Look"}]}"#;
+        says(parts, "user: Look");
+        let calls = r#"{"role":"assistant","content":null,
+            "tool_calls":[{"id":"1","function":{"name":"Database__read"}}]}"#;
+        says(calls, "assistant: calls Database__read");
+        says(r#"{"role":"assistant","content":""}"#, "assistant");
+        let long = format!(r#"{{"role":"tool","content":"{}"}}"#, "x".repeat(100_000));
+        says(&long, &format!("tool: {}…", "x".repeat(SAID_CHARS)));
+        let hostile = folded(r#"{"role":"<b>","content":"<i>"}"#).unwrap();
+        assert!(
+            !hostile.contains("<b>") && !hostile.contains("<i>"),
+            "{hostile}"
+        );
+        // What is no message says nothing.
+        for other in [r#"{"role":{"a":1}}"#, r#"{"content":"x"}"#, r#"["role"]"#] {
+            assert!(!shown(other).contains(':'), "{other}");
+        }
     }
 
     #[test]
