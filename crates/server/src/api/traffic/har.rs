@@ -1,12 +1,12 @@
 //! HTTP Archive 1.2: the format that browsers' network panels and many other tools read.
 
 use axum::BoxError;
-use chat::ids::Subject;
+use chat::{exchange::End, ids::Subject};
 use futures_util::{Stream, stream};
 use serde_json::{Map, Value, json};
 use store::{
     StoreError,
-    traffic::{Bodies, BodyRecord, ExchangeRow, ExchangeWhole},
+    traffic::{Bodies, BodyRecord, ExchangeRow, ExchangeWhole, Kept},
 };
 use url::Url;
 
@@ -120,10 +120,15 @@ fn entry(whole: ExchangeWhole) -> Value {
         "queryString": query(&row.url), "cookies": [], "headersSize": -1, "bodySize": row.bytes_out,
     });
     let has_body = !sent.bytes.is_empty();
-    let posted = content(sent, &request_headers);
+    let mut posted = content(sent, &request_headers);
+    // Only a response's content has an encoding in HAR.
+    if let Some(encoding) = posted.remove("encoding") {
+        posted.insert("_encoding".to_owned(), encoding);
+    }
     if let (Value::Object(request), true) = (&mut request, has_body) {
         request.insert("postData".to_owned(), Value::Object(posted));
     }
+    let location = header(&response_headers, "location").unwrap_or_default();
     let mut answer = content(came, &response_headers);
     answer.insert("size".to_owned(), json!(row.bytes_in));
     json!({
@@ -133,12 +138,13 @@ fn entry(whole: ExchangeWhole) -> Value {
         "response": {
             "status": row.status.unwrap_or_default(), "statusText": "", "httpVersion": "HTTP",
             "headers": headers(&response_headers),
-            "cookies": [], "content": answer, "redirectURL": "",
+            "cookies": [], "content": answer, "redirectURL": location,
             "headersSize": -1, "bodySize": row.bytes_in,
         },
         "cache": {},
         "timings": { "send": 0, "wait": ms(waited), "receive": ms(lasted - waited) },
         "_peer": row.peer.name(), "_server": row.server, "_round": row.round, "_call": row.call,
+        "_error": row.end.as_ref().and_then(End::failure),
     })
 }
 
@@ -156,9 +162,16 @@ fn headers(headers: &[(String, String)]) -> Value {
 }
 
 fn content(record: BodyRecord, headers: &[(String, String)]) -> Map<String, Value> {
+    let missing = match record.kept {
+        Kept::All => None,
+        Kept::Cut { .. } => Some("Only its start was recorded."),
+        Kept::Not(_) => Some("It was not recorded."),
+    };
     let (text, base64) = text_or_base64(record.bytes);
     let mut content = Map::new();
-    content.insert("mimeType".to_owned(), json!(media(headers)));
+    let media = header(headers, "content-type").unwrap_or_default();
+    content.insert("mimeType".to_owned(), json!(media));
+    content.extend(missing.map(|why| ("comment".to_owned(), json!(why))));
     if base64.is_some() {
         content.insert("encoding".to_owned(), json!("base64"));
     }
@@ -166,12 +179,98 @@ fn content(record: BodyRecord, headers: &[(String, String)]) -> Map<String, Valu
     content
 }
 
-fn media(headers: &[(String, String)]) -> &str {
-    let found = headers.iter().find(|(name, _)| name == "content-type");
-    found.map_or("", |(_, value)| value)
+/// The first header of this name.
+fn header<'a>(headers: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let found = headers.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str())
 }
 
 /// Microseconds as HAR has time: milliseconds with decimals.
 fn ms(us: u64) -> Value {
     json!(std::time::Duration::from_micros(us).as_secs_f64() * 1000.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use chat::exchange::Peer;
+    use store::traffic::{ExchangeId, NotKept};
+
+    use super::*;
+
+    fn record(bytes: &[u8], kept: Kept) -> BodyRecord {
+        BodyRecord {
+            bytes: bytes.to_vec(),
+            kept,
+            arrivals: Vec::new(),
+        }
+    }
+
+    fn pair(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    fn whole(end: End, request: BodyRecord, response: BodyRecord) -> ExchangeWhole {
+        ExchangeWhole {
+            row: ExchangeRow {
+                id: ExchangeId("x".to_owned()),
+                turn: None,
+                round: None,
+                call: None,
+                peer: Peer::Mcp,
+                server: None,
+                method: "POST".to_owned(),
+                url: "https://db.example.com/mcp?a=1&b=%20".to_owned(),
+                status: None,
+                request_id: None,
+                started_at: 0,
+                headers_after_us: None,
+                ended_after_us: Some(1500),
+                bytes_out: 3,
+                bytes_in: 9,
+                frames_in: 1,
+                end: Some(end),
+                reported: None,
+                label: None,
+            },
+            request_headers: vec![pair("content-type", "application/json")],
+            response_headers: vec![pair("location", "/elsewhere")],
+            request,
+            response,
+        }
+    }
+
+    #[test]
+    fn what_broke_off_says_why_and_what_is_missing() {
+        let failed = End::Failed("connection reset".to_owned());
+        let sent = record(b"", Kept::Not(NotKept::Metadata));
+        let found = entry(whole(failed, sent, record(b"half", Kept::Cut { of: 9 })));
+        assert_eq!(found["_error"], "connection reset");
+        assert_eq!(found["response"]["status"], 0);
+        assert_eq!(found["response"]["redirectURL"], "/elsewhere");
+        let content = &found["response"]["content"];
+        assert_eq!(content["comment"], "Only its start was recorded.");
+        assert_eq!(
+            [&content["size"], &content["text"]],
+            [&json!(9), &json!("half")]
+        );
+        assert_eq!(found["request"].get("postData"), None);
+        assert_eq!(found["request"]["queryString"][1]["value"], " ");
+    }
+
+    #[test]
+    fn bytes_are_told_from_text() {
+        let binary = || record(b"\xff\xfe\xfd", Kept::All);
+        let found = entry(whole(End::Complete, binary(), binary()));
+        let content = &found["response"]["content"];
+        assert_eq!([&content["encoding"], &content["text"]], ["base64", "//79"]);
+        // HAR has no encoding of what is posted.
+        let posted = &found["request"]["postData"];
+        assert_eq!(posted.get("encoding"), None);
+        assert_eq!([&posted["_encoding"], &posted["text"]], ["base64", "//79"]);
+        assert_eq!(posted["mimeType"], "application/json");
+        assert_eq!(found["_error"], Value::Null);
+        let timings = ["send", "wait", "receive"].map(|name| found["timings"][name].as_f64());
+        assert_eq!(timings, [Some(0.0), Some(1.5), Some(0.0)]);
+        assert_eq!(found["time"], 1.5);
+    }
 }
