@@ -28,6 +28,7 @@ async function load(row) {
     delete row.dataset.loaded;
     return;
   }
+  localTimes(came);
   const inside = row.querySelector('.inside');
   inside.replaceChildren(came, inside.querySelector(':scope > p'));
 }
@@ -88,12 +89,12 @@ async function follow() {
 }
 
 function replace(fresh) {
+  localTimes(fresh);
   const page = document.getElementById('waterfall');
   const lists = [page, fresh].map((of) => [...of.querySelectorAll('.exchanges')]);
   if (lists[0].length !== lists[1].length) {
     // A part that was not there: nothing in it can be open.
     page.replaceWith(fresh);
-    localTimes(fresh);
     return;
   }
   if (!('running' in fresh.dataset)) delete page.dataset.running;
@@ -104,11 +105,20 @@ function replace(fresh) {
   lists[0].forEach((list, index) => refresh(list, lists[1][index]));
 }
 
-// Times in the reader's own zone.
+// A moment as the server writes it, in the reader's own zone: 2026-11-22 20:30:05 +01:00.
+function local(moment) {
+  const ahead = -moment.getTimezoneOffset();
+  const there = new Date(moment.getTime() + ahead * 60_000).toISOString();
+  const two = (number) => String(number).padStart(2, '0');
+  const zone = `${two(Math.trunc(Math.abs(ahead) / 60))}:${two(Math.abs(ahead) % 60)}`;
+  return `${there.slice(0, 10)} ${there.slice(11, 19)} ${ahead < 0 ? '-' : '+'}${zone}`;
+}
+
+// Times in the reader's own zone; what the server wrote, in UTC, is their title.
 function localTimes(within) {
-  for (const time of within.querySelectorAll('time[datetime]')) {
+  for (const time of within.querySelectorAll('time[datetime]:not([title])')) {
     time.title = time.textContent;
-    time.textContent = new Date(time.dateTime).toLocaleString();
+    time.textContent = local(new Date(time.dateTime));
   }
 }
 

@@ -29,6 +29,7 @@ use self::{compare::Compared, exchange::Opened, turn::Turn};
 use super::{assets, problem, render, turn::element, visible, words};
 use crate::{
     app::{App, AppState},
+    clock,
     config::TrafficMode,
     error::Problem,
     extract::{Path, Query},
@@ -150,6 +151,33 @@ pub(crate) async fn call(
         html.ok_or_else(|| Problem::not_found("call"))
     };
     answer(html.await)
+}
+
+/// What a page says of a turn or a request.
+struct Fact {
+    name: &'static str,
+    words: String,
+    /// Of a moment, for programs: a script then says it in its reader's own time.
+    datetime: Option<String>,
+}
+
+impl Fact {
+    fn new(name: &'static str, words: impl Into<String>) -> Self {
+        Self {
+            name,
+            words: words.into(),
+            datetime: None,
+        }
+    }
+
+    /// A moment, milliseconds since 1970.
+    fn at(name: &'static str, ms: i64) -> Self {
+        Self {
+            name,
+            words: words::moment(ms),
+            datetime: Some(clock::rfc3339(ms)),
+        }
+    }
 }
 
 /// A page below that of a turn.

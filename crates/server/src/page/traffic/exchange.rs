@@ -8,6 +8,7 @@ use chat::{
 use store::traffic::{BodyRecord, ExchangeRow, ExchangeWhole, Kept, Reported};
 
 use super::{
+    Fact,
     body::{Body, Formatted, Shown},
     card,
     curl::{self, Token},
@@ -23,7 +24,7 @@ const VALUE_CHARS: usize = 4000;
 struct Part {
     /// Begins the ids of the elements.
     id: String,
-    facts: Vec<(&'static str, String)>,
+    facts: Vec<Fact>,
     /// Whose id it is.
     request_id_of: &'static str,
     request_id: Option<String>,
@@ -150,30 +151,30 @@ fn reported(said: Reported) -> String {
     }
 }
 
-fn facts(whole: &ExchangeWhole) -> Vec<(&'static str, String)> {
+fn facts(whole: &ExchangeWhole) -> Vec<Fact> {
     let row = &whole.row;
     let mut facts = vec![
-        ("Status", waterfall::status(row).1),
-        ("Began", words::moment(row.started_at)),
-        (
+        Fact::new("Status", waterfall::status(row).1),
+        Fact::at("Began", row.started_at),
+        Fact::new(
             "Took",
             words::duration(waterfall::lasted(row, clock::now())),
         ),
     ];
     if let Some(us) = row.headers_after_us {
-        facts.push(("Headers after", words::duration(us)));
+        facts.push(Fact::new("Headers after", words::duration(us)));
     }
     if let Some((_, us)) = whole.response.arrivals.first() {
-        facts.push(("First byte after", words::duration(*us)));
+        facts.push(Fact::new("First byte after", words::duration(*us)));
     }
     if row.end == Some(End::Dropped) {
-        facts.push(("End", "Toolgate wanted no more of it".to_owned()));
+        facts.push(Fact::new("End", "Toolgate wanted no more of it"));
     }
     if let Some(round) = row.round {
-        facts.push(("Round", round.to_string()));
+        facts.push(Fact::new("Round", round.to_string()));
     }
     if let Some(call) = row.call {
-        facts.push(("Call", call.to_string()));
+        facts.push(Fact::new("Call", call.to_string()));
     }
     facts
 }

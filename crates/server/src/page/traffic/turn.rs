@@ -9,7 +9,7 @@ use chat::{
 use store::{StoreError, traffic::ExchangeRow};
 
 use super::{
-    in_conversation, list,
+    Fact, in_conversation, list,
     waterfall::{self, Axis, Row, Tick},
     words,
 };
@@ -42,7 +42,7 @@ pub(super) struct Page {
 #[template(path = "traffic_part.html")]
 struct Part {
     running: bool,
-    facts: Vec<(&'static str, String)>,
+    facts: Vec<Fact>,
     none: &'static str,
     ticks: Vec<Tick>,
     rows: Vec<Row>,
@@ -140,31 +140,25 @@ impl Turn {
         })
     }
 
-    fn facts(&self, now: i64) -> Vec<(&'static str, String)> {
+    fn facts(&self, now: i64) -> Vec<Fact> {
         let sum = |of: fn(&ExchangeRow) -> u64| words::size(self.rows.iter().map(of).sum());
         let mut facts = Vec::new();
         if let Some(transcript) = &self.transcript {
             let end = transcript.end.as_ref().map(|end| end.end);
-            facts.push(("Turn", list::end(end).1.to_owned()));
+            facts.push(Fact::new("Turn", list::end(end).1));
             if let Some(started) = &transcript.started {
-                facts.push(("Model", visible(&started.model)));
+                facts.push(Fact::new("Model", visible(&started.model)));
             }
-            facts.push(("Began", words::moment(transcript.started_at)));
+            facts.push(Fact::at("Began", transcript.started_at));
             let until = transcript.end.as_ref().map_or(now, |end| end.at);
             let ms = u64::try_from(until - transcript.started_at).unwrap_or_default();
-            facts.push(("Took", words::duration(ms * 1000)));
+            facts.push(Fact::new("Took", words::duration(ms * 1000)));
         }
-        facts.push(("Requests", self.rows.len().to_string()));
-        facts.push((
-            "Errors",
-            self.rows
-                .iter()
-                .filter(|row| row.failed())
-                .count()
-                .to_string(),
-        ));
-        facts.push(("Sent", sum(|row| row.bytes_out)));
-        facts.push(("Received", sum(|row| row.bytes_in)));
+        let failed = self.rows.iter().filter(|row| row.failed()).count();
+        facts.push(Fact::new("Requests", self.rows.len().to_string()));
+        facts.push(Fact::new("Errors", failed.to_string()));
+        facts.push(Fact::new("Sent", sum(|row| row.bytes_out)));
+        facts.push(Fact::new("Received", sum(|row| row.bytes_in)));
         facts
     }
 

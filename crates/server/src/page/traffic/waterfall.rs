@@ -9,7 +9,7 @@ use store::traffic::{ExchangeRow, Reported};
 use url::Url;
 
 use super::words;
-use crate::{page::visible, traffic::OUTSIDE};
+use crate::{clock, page::visible, traffic::OUTSIDE};
 
 /// Words of a label, characters: a URL or a tool's name can be of any length.
 const LABEL_CHARS: usize = 120;
@@ -36,6 +36,8 @@ pub(super) struct Row {
     pub(super) who: String,
     /// The round and the call it belongs to, in words.
     pub(super) cause: String,
+    /// Where the cause is its moment, for programs.
+    pub(super) datetime: Option<String>,
     /// For style: `ok`, `failed`, `open`, `left`.
     pub(super) state: &'static str,
     pub(super) status: String,
@@ -168,6 +170,7 @@ pub(super) fn row(
         on,
         who,
         cause: cause(row, transcript),
+        datetime: stands_alone(row).then(|| clock::rfc3339(row.started_at)),
         state,
         status,
         duration,
@@ -245,6 +248,11 @@ fn who(row: &ExchangeRow) -> (&'static str, String) {
     ("at", host.map(visible).unwrap_or_default())
 }
 
+/// Whether nothing but its time says why it was made.
+fn stands_alone(row: &ExchangeRow) -> bool {
+    row.turn.is_none() && row.round.is_none() && row.call.is_none()
+}
+
 /// Why it was made; outside of turns when.
 fn cause(row: &ExchangeRow, transcript: Option<&Transcript>) -> String {
     match (row.round, row.call) {
@@ -257,7 +265,7 @@ fn cause(row: &ExchangeRow, transcript: Option<&Transcript>) -> String {
         }
         (Some(round), None) => format!("round {round}"),
         // What stands by itself has only its time.
-        (None, None) if row.turn.is_none() => words::moment(row.started_at),
+        (None, None) if stands_alone(row) => words::moment(row.started_at),
         (None, None) => String::new(),
     }
 }
