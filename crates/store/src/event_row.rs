@@ -6,12 +6,16 @@ use chat::{
     shape::CallResult,
 };
 use serde_json::Value;
-use sqlx::SqliteConnection;
+use sqlx::{QueryBuilder, SqliteConnection};
 
 use crate::{
     body::{Body, count, stored_count},
     error::StoreError,
 };
+
+/// Rows that one statement adds, at most. Each goes to SQLite's thread and back, and there is a
+/// prepared one for each number of rows.
+const TOGETHER: usize = 8;
 
 /// A row of `events` but for its turn, its number and its time.
 pub(crate) struct EventRow {
@@ -36,33 +40,44 @@ impl EventRow {
         })
     }
 
+    /// Adds rows to a turn's log, in order: the first of them has this number, and all this time.
     pub(crate) async fn insert(
-        &self,
         conn: &mut SqliteConnection,
         turn: &TurnId,
-        (seq, at): (u64, i64),
+        (first, at): (u64, i64),
+        rows: &[Self],
     ) -> Result<(), sqlx::Error> {
-        self.body.store_blob(&mut *conn).await?;
-        let columns = self.body.columns();
-        sqlx::query(
-            "INSERT INTO events (turn_id, seq, at, type, call_id, size, body, blob_hash, preview) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-        )
-        .bind(turn.as_str())
-        .bind(count(seq))
-        .bind(at)
-        .bind(self.name)
-        .bind(self.call.map(|call| i64::from(call.0)))
-        .bind(columns.size)
-        .bind(columns.body)
-        .bind(columns.blob_hash)
-        .bind(columns.preview)
-        .execute(&mut *conn)
-        .await?;
-        match &self.result {
-            Some(result) => insert_result(conn, turn, seq, result).await,
-            None => Ok(()),
+        for row in rows {
+            row.body.store_blob(&mut *conn).await?;
         }
+        let numbered = || (first..).zip(rows);
+        let mut rest = numbered().peekable();
+        while rest.peek().is_some() {
+            let mut insert = QueryBuilder::new(
+                "INSERT INTO events \
+                 (turn_id, seq, at, type, call_id, size, body, blob_hash, preview) ",
+            );
+            insert.push_values(rest.by_ref().take(TOGETHER), |mut values, (seq, row)| {
+                let columns = row.body.columns();
+                values
+                    .push_bind(turn.as_str())
+                    .push_bind(count(seq))
+                    .push_bind(at)
+                    .push_bind(row.name)
+                    .push_bind(row.call.map(|call| i64::from(call.0)))
+                    .push_bind(columns.size)
+                    .push_bind(columns.body)
+                    .push_bind(columns.blob_hash)
+                    .push_bind(columns.preview);
+            });
+            insert.build().execute(&mut *conn).await?;
+        }
+        for (seq, row) in numbered() {
+            if let Some(result) = &row.result {
+                insert_result(conn, turn, seq, result).await?;
+            }
+        }
+        Ok(())
     }
 }
 

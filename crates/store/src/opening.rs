@@ -196,9 +196,7 @@ impl Write for Opening {
         .bind(count(opened.seq))
         .execute(&mut *conn)
         .await?;
-        for (seq, row) in (1..).zip(&self.rows) {
-            row.insert(&mut *conn, turn, (seq, *at)).await?;
-        }
+        EventRow::insert(conn, turn, (1, *at), &self.rows).await?;
         Ok(opened)
     }
 }

@@ -95,9 +95,8 @@ impl Write for Appending {
         if owned.rows_affected() == 0 {
             return Err(AppendError::Lost);
         }
-        for (seq, row) in (self.expected_seq + 1..).zip(&self.rows) {
-            row.insert(&mut *conn, &self.turn, (seq, self.at)).await?;
-        }
+        let place = (self.expected_seq.saturating_add(1), self.at);
+        EventRow::insert(&mut *conn, &self.turn, place, &self.rows).await?;
         if let Some(ended) = &self.end {
             close_turn(conn, &self.turn, self.at, ended).await?;
         }

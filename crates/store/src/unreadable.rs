@@ -68,8 +68,8 @@ impl Write for Finishing {
         transcript.apply(&last);
         let row = EventRow::encode(&last.event)?;
         let ended = Ended::encode(TurnEnd::Failed, &transcript)?;
-        row.insert(&mut *conn, &self.turn, (last.seq, last.at))
-            .await?;
+        let rows = std::slice::from_ref(&row);
+        EventRow::insert(&mut *conn, &self.turn, (last.seq, last.at), rows).await?;
         Ok(close_turn(conn, &self.turn, self.at, &ended).await?)
     }
 }

@@ -25,14 +25,16 @@ async fn a_log_is_read_as_it_was_written() {
     let db = Db::new().await;
     let opened = db.store.open_turn(new_turn("ana", "c", "t")).await.unwrap();
     assert_eq!(opened, Opened { epoch: 1, seq: 1 });
-    let events = vec![
+    let mut events = vec![
         large_catalog(),
         delta(0, "Sales were "),
         call_finished(1, 10),
         call_finished(2, 16_000),
         notice(&"large ".repeat(100_000)),
     ];
-    assert_eq!(db.append("t", 1, events.clone()).await.unwrap(), 6);
+    // More than one statement adds.
+    events.extend((0..20).map(|n| notice(&n.to_string())));
+    assert_eq!(db.append("t", 1, events.clone()).await.unwrap(), 26);
 
     let log = db.store.log(&ana(), &"t".into(), 0).await.unwrap().unwrap();
     let expected = Event::TurnStarted(new_turn("ana", "c", "t").started);
@@ -53,7 +55,7 @@ async fn a_log_is_read_as_it_was_written() {
     let rest = db.store.log(&ana(), &"t".into(), 4).await.unwrap().unwrap();
     assert_eq!(rest, log[4..]);
     assert_eq!(
-        db.store.log(&ana(), &"t".into(), 6).await.unwrap(),
+        db.store.log(&ana(), &"t".into(), 26).await.unwrap(),
         Some(Vec::new())
     );
 }
