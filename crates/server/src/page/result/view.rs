@@ -2,7 +2,7 @@
 
 use askama::Template;
 use chat::shape::table::{Table, documents, tables};
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::{
     super::{call::table_size, render, visible},
@@ -25,7 +25,7 @@ const CELLS: usize = 20_000;
 struct Whole {
     id: String,
     tables: Vec<String>,
-    /// The structured content, when it is no table.
+    /// The structured content, or what it has beside its tables.
     structured: Option<String>,
     blocks: Vec<Block>,
     left_out: usize,
@@ -107,9 +107,13 @@ pub(super) fn whole(of: Of<'_>, raw: &Value, asked: &Asked) -> String {
     let documents = documents(raw);
     let tables = tables(&documents);
     let (blocks, left_out) = blocks(of, raw, &tables);
-    let structured = raw.get("structuredContent").filter(|it| !it.is_null());
-    let in_structured = tables.iter().any(|table| table.block.is_none());
-    let structured = structured.filter(|_| !in_structured);
+    let beside = beside(raw, &tables);
+    let is_table = tables.iter().any(|table| table.block.is_none());
+    let there = raw.get("structuredContent").is_some_and(|it| !it.is_null());
+    let structured = match &beside {
+        Some(beside) => Some(beside),
+        None => (there && !is_table).then_some(raw),
+    };
     let path = asked.path.as_deref();
     let part = path.and_then(|path| tree::entries(of, raw, path, asked.from));
     let tree_first = part.is_some();
@@ -121,7 +125,7 @@ pub(super) fn whole(of: Of<'_>, raw: &Value, asked: &Asked) -> String {
         tables: (0..tables.len())
             .map(|index| table_of(of, &tables, &asked.of_table(index), most))
             .collect(),
-        structured: structured.map(|value| structured_tree(of, raw, value)),
+        structured: structured.map(|holder| structured_tree(of, holder)),
         blocks,
         left_out,
         tree: render(&tree),
@@ -144,9 +148,29 @@ pub(super) fn entries(of: Of<'_>, raw: &Value, asked: &Asked) -> Option<String> 
     Some(render(&tree))
 }
 
-/// The links of the tree lead into the whole result.
-fn structured_tree(of: Of<'_>, raw: &Value, value: &Value) -> String {
-    let entries = tree::entries(of, raw, "/structuredContent", 0);
+/// The fields of structured content that are in none of its tables, held as a result holds them;
+/// none if there are none.
+fn beside(raw: &Value, tables: &[Table<'_>]) -> Option<Value> {
+    let structured = raw.get("structuredContent")?.as_object()?;
+    let of_structured = || tables.iter().filter(|table| table.block.is_none());
+    of_structured().next()?;
+    let is_table = |field: &str| {
+        of_structured().any(|table| match table.name.as_str() {
+            "" => matches!(field, "columns" | "rows"),
+            name => name == field,
+        })
+    };
+    let fields = structured.iter().filter(|(name, _)| !is_table(name));
+    let fields: Map<_, _> = fields
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    (!fields.is_empty()).then(|| json!({ "structuredContent": fields }))
+}
+
+/// The structured content as a tree, whose links lead into the whole result.
+fn structured_tree(of: Of<'_>, holder: &Value) -> String {
+    let entries = tree::entries(of, holder, "/structuredContent", 0);
+    let value = holder.get("structuredContent").unwrap_or(holder);
     render(&entries.unwrap_or_else(|| tree::whole(of, value)))
 }
 
@@ -325,5 +349,30 @@ mod tests {
         // Also when all of them are there.
         assert!(pager("table=0&from=400&first=0").contains("Rows 1 to 450 of 450"));
         assert!(pager("table=0&from=400&first=200").contains("Show the rows before"));
+    }
+
+    #[test]
+    fn what_is_beside_tables_is_there_too() {
+        let rows = json!([{ "a": 1 }]);
+        for (structured, left) in [
+            (json!(null), None),
+            (json!({ "note": "no table" }), None),
+            (json!({ "rows": rows }), None),
+            (json!(rows), None),
+            (json!({ "columns": ["a"], "rows": [[1]] }), None),
+            (
+                json!({ "orders": rows, "customers": rows, "note": "hello", "total": 3 }),
+                Some(json!({ "note": "hello", "total": 3 })),
+            ),
+            (
+                json!({ "columns": ["a"], "rows": [[1]], "truncated": true }),
+                Some(json!({ "truncated": true })),
+            ),
+        ] {
+            let raw = json!({ "structuredContent": structured });
+            let documents = documents(&raw);
+            let held = left.map(|left| json!({ "structuredContent": left }));
+            assert_eq!(beside(&raw, &tables(&documents)), held, "{raw}");
+        }
     }
 }
