@@ -11,6 +11,7 @@ mod order;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::blocks::Structured;
 use self::{blocks::Shown, facts::Facts};
 use crate::outcome::Outcome;
 

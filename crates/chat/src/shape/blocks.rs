@@ -106,14 +106,16 @@ impl Shown {
     }
 }
 
-/// A result's structured content.
-struct Structured<'a> {
+/// A result's structured content (MCP `CallToolResult.structuredContent`).
+#[derive(Debug)]
+pub struct Structured<'a> {
     value: &'a Value,
     compact: String,
 }
 
 impl<'a> Structured<'a> {
-    fn new(value: &'a Value) -> Self {
+    /// To compare texts with it.
+    pub fn new(value: &'a Value) -> Self {
         Self {
             value,
             compact: value.to_string(),
@@ -121,7 +123,7 @@ impl<'a> Structured<'a> {
     }
 
     /// Whether the text says nothing that the structured content does not.
-    fn says(&self, text: &str) -> bool {
+    pub fn says(&self, text: &str) -> bool {
         // The usual case, without parsing megabytes.
         if text == self.compact {
             return true;

@@ -1,6 +1,6 @@
 //! The content blocks of a result (MCP `ContentBlock`) for people.
 
-use chat::shape::table::Table;
+use chat::shape::{Structured, table::Table};
 use serde_json::Value;
 use url::Url;
 
@@ -84,16 +84,21 @@ pub(super) struct Link {
 pub(super) fn blocks(of: Of<'_>, raw: &Value, tables: &[Table<'_>]) -> (Vec<Block>, usize) {
     let all = raw.get("content").and_then(Value::as_array);
     let all = all.map(Vec::as_slice).unwrap_or_default();
-    let structured = raw.get("structuredContent").is_some_and(|it| !it.is_null());
+    let structured = raw.get("structuredContent").filter(|it| !it.is_null());
+    let structured = structured.map(Structured::new);
     let mut images = 0;
     let mut made = Vec::new();
     for (number, block) in all.iter().enumerate().take(BLOCKS) {
-        let is_table = tables.iter().any(|table| table.block == Some(number));
+        let table = tables.iter().find(|table| table.block == Some(number));
         made.push(match string(block, "type") {
-            "text" => Block::Text(Text {
-                is_repeated: structured || is_table,
-                ..text(of, number, string(block, "text"))
-            }),
+            "text" => {
+                let said = string(block, "text");
+                Block::Text(Text {
+                    is_repeated: structured.as_ref().is_some_and(|it| it.says(said))
+                        || table.is_some_and(|table| is_only(said, table)),
+                    ..text(of, number, said)
+                })
+            }
             "image" | "audio" => media(of, number, block, &mut images),
             "resource" => resource(of, number, block.get("resource").unwrap_or(&Value::Null)),
             LINK => link(of, number, block),
@@ -116,6 +121,13 @@ pub(super) fn link_name(block: &Value) -> &str {
     let names = ["title", "name", "uri"].map(|field| string(block, field));
     let mut given = names.into_iter().filter(|name| !name.is_empty());
     given.next().unwrap_or_default()
+}
+
+/// Whether a text is nothing but the table that was read from it. Around one in Markdown there can
+/// be prose: then it has more lines than the table with its head and the rule below that.
+fn is_only(text: &str, table: &Table<'_>) -> bool {
+    let lines = text.lines().filter(|line| !line.trim().is_empty());
+    text.trim_start().starts_with(['{', '[']) || lines.count() <= table.rows() + 2
 }
 
 fn text(of: Of<'_>, number: usize, text: &str) -> Text {
@@ -212,7 +224,10 @@ fn size(bytes: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use chat::ids::{CallId, TurnId};
+    use chat::{
+        ids::{CallId, TurnId},
+        shape::table::{documents, tables},
+    };
     use serde_json::json;
 
     use super::{super::file::File, *};
@@ -225,6 +240,40 @@ mod tests {
         };
         let (mut blocks, _) = blocks(of, &json!({ "content": [block] }), &[]);
         blocks.pop().unwrap()
+    }
+
+    #[test]
+    fn only_text_that_says_nothing_else_is_folded() {
+        let rows = json!([{ "a": 1 }, { "a": 2 }]);
+        for (text, structured, expected) in [
+            ("5000 rows", Some(&rows), false),
+            ("[{\"a\": 1}]", Some(&rows), false),
+            ("[ {\"a\": 1}, {\"a\": 2} ]", Some(&rows), true),
+            (
+                "# Sales\n\n|a|b|\n|-|-|\n|1|2|\n\n**All** of it.",
+                None,
+                false,
+            ),
+            ("|a|b|\n|-|-|\n|1|2|\n", None, true),
+            ("a,b\n1,2\n3,4\n", None, true),
+            ("[{\"a\": 1}]", None, true),
+        ] {
+            let mut raw = json!({ "content": [{ "type": "text", "text": text }] });
+            if let Some(structured) = structured {
+                raw["structuredContent"] = structured.clone();
+            }
+            let documents = documents(&raw);
+            let turn = TurnId::from("t");
+            let of = Of {
+                turn: &turn,
+                call: CallId(1),
+            };
+            let (blocks, _) = blocks(of, &raw, &tables(&documents));
+            let [Block::Text(shown)] = blocks.as_slice() else {
+                panic!("{raw}")
+            };
+            assert_eq!(shown.is_repeated, expected, "{raw}");
+        }
     }
 
     #[test]
