@@ -44,7 +44,7 @@ fn outcome_words(outcome: Outcome) -> (&'static str, &'static str, &'static str)
         Outcome::TokenExpired => ("failed", "✗", "Not run: session token expired"),
         Outcome::NeedsConnect => ("failed", "✗", "Not run: account not connected"),
         Outcome::Unavailable => ("failed", "✗", "Not run: server not available"),
-        Outcome::ProtocolError => ("failed", "✗", "The server's answer is not MCP"),
+        Outcome::ProtocolError => ("failed", "✗", "The server's answer cannot be used"),
         Outcome::Limit => ("failed", "✗", "Ended by a limit"),
         Outcome::Unknown => ("unknown", "?", "Unknown: it may or may not have run"),
     }
