@@ -62,7 +62,10 @@ function inDialog() {
 }
 
 function openList() {
-  document.getElementById('shortcuts').showModal();
+  const list = document.getElementById('shortcuts');
+  list.showModal();
+  // The focus is on its button, at the end: in a low window the list would begin there.
+  list.scrollTop = 0;
 }
 
 function search() {

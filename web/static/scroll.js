@@ -24,7 +24,7 @@ export function follower() {
   }
 
   function look() {
-    down.hidden = isAtEnd();
+    down.hidden = isAtEnd() || !scroller.querySelector('.turn');
     if (down.hidden) tell(false);
   }
 

@@ -40,6 +40,11 @@ export function servers() {
     if (pressed) begin(serverOf(pressed));
   });
 
+  // Of the last server of a long list, what was opened is below the edge.
+  document.getElementById('servers')?.parentElement.addEventListener('toggle', ({ target }) => {
+    if (target.open) target.scrollIntoView({ block: 'nearest' });
+  }, { capture: true });
+
   // The tab may be hidden behind the new one, or stand beside it in a window of its own.
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState === 'hidden') away = true;
