@@ -65,7 +65,8 @@ pub(crate) async fn chat_completions(
 pub(crate) async fn not_found() -> Response {
     let problem = Problem::not_found(
         "address under /v1; there are /v1/chat/completions, /v1/models and /v1/models/{model}",
-    );
+    )
+    .advise("");
     refused(&problem)
 }
 
