@@ -1,7 +1,5 @@
 //! Conversations renamed, found, deleted, restored, and removed for good.
 
-use std::time::Duration;
-
 use chat::{ids::ConversationId, outcome::TurnEnd};
 use demo::model::Reply;
 use harness::{Events, Posted, User, World};
@@ -264,7 +262,7 @@ async fn after_an_hour_a_deleted_conversation_is_removed_for_good() {
     let file = world.data().join("toolgate.db");
     eventually("it is gone from the file", || {
         let database = rusqlite::Connection::open(&file).unwrap();
-        database.busy_timeout(Duration::from_secs(5)).unwrap();
+        database.busy_timeout(harness::PATIENCE).unwrap();
         let count = |sql: &str| -> u32 { database.query_row(sql, [], |row| row.get(0)).unwrap() };
         count("SELECT COUNT(*) FROM conversations") == 1
             && count("SELECT COUNT(*) FROM turns") == 1

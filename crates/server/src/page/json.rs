@@ -410,7 +410,7 @@ mod tests {
 
     #[test]
     fn a_message_says_who_speaks() {
-        let shown = |message: &str| read(&format!(r#"[{message}]"#));
+        let shown = |message: &str| read(&format!(r"[{message}]"));
         let says = |message: &str, said: &str| {
             let text = shown(message);
             assert!(text.contains(&format!("fields {said} role")), "{text}");
