@@ -303,7 +303,6 @@ fn chart_view(of: Of<'_>, rows: &Rows<'_>, asked: &Asked, chart: &Chart) -> Char
 #[cfg(test)]
 mod tests {
     use chat::ids::{CallId, TurnId};
-    use serde_json::json;
 
     use super::*;
 
